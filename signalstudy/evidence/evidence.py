@@ -1,0 +1,77 @@
+"""Evidence: what every measure says of every signal, and the arrays a measure may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from signalstudy.vocabulary.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalView:
+    """What a measure sees of one signal. All arrays (n,) on one grid, NaN where not known.
+
+    `signal`: as in SignalSeries. `demand`: offered work of the pool per second.
+    `reference`: what the signal should be proportional to: demand for a total, demand per ready
+    replica for an intensive signal (demand itself where replicas are not known).
+    `replicas`: ready replicas. `centre_offset_seconds`: (centre of the signal's sample) minus
+    (centre of the demand's sample) of the same step; a lag of k steps is k*step + this.
+    `window_seconds`, `scrape_seconds`, `refresh_seconds`: see SignalSeries.
+    `circular`: the sentence that says the signal is the demand itself, or "".
+    """
+
+    pool: str
+    name: str
+    kind: str
+    time_seconds: Floats
+    step_seconds: float
+    signal: Floats
+    demand: Floats
+    reference: Floats
+    replicas: Floats
+    hit_ratio: Floats
+    centre_offset_seconds: float = 0.0
+    averaged_seconds: float = 0.0
+    window_seconds: float = 0.0
+    scrape_seconds: float = 0.0
+    refresh_seconds: float = 0.0
+    circular: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEvidence:
+    """All measures of one signal.
+
+    `block_losses` (blocks,): held-out loss per block of time when the replicas needed are
+    predicted from this signal; blocks are the same for all signals of a pool, NaN where the signal
+    has no data; None where it could not be judged.
+    """
+
+    pool: str
+    signal: str
+    kind: str
+    measures: dict[str, Estimate]
+    block_losses: Floats | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything gathered for one service.
+
+    `unavailable`: (pool, signal, sentence) for what the catalogue knows and the data do not hold;
+    the sentence says what would provide it.
+    """
+
+    service: str
+    signals: tuple[SignalEvidence, ...]
+    demand_source: dict[str, str] = field(default_factory=dict)
+    unavailable: tuple[tuple[str, str, str], ...] = ()
