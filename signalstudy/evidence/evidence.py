@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from signalstudy.vocabulary.spoken import spoken_estimate
+from signalstudy.vocabulary.tables import html_table, text_table
+
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     from numpy.typing import NDArray
 
     from signalstudy.vocabulary.estimate import Estimate
@@ -63,7 +67,7 @@ class SignalEvidence:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evidence:
     """Everything gathered for one service.
 
@@ -75,3 +79,36 @@ class Evidence:
     signals: tuple[SignalEvidence, ...]
     demand_source: dict[str, str] = field(default_factory=dict)
     unavailable: tuple[tuple[str, str, str], ...] = ()
+
+    def frame(self) -> pl.DataFrame:
+        """Give one row per pool, signal and measure: the form of evidence.parquet."""
+        import polars as pl  # noqa: PLC0415 (the statistics floor stays light)
+
+        rows = [
+            {"service": self.service, "pool": signal.pool, "signal": signal.signal}
+            | {"measure": measure}
+            | estimate.as_dict()
+            for signal in self.signals
+            for measure, estimate in signal.measures.items()
+        ]
+        texts = dict.fromkeys(("service", "pool", "signal", "measure"), pl.String)
+        numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
+        rest = dict.fromkeys(("effective_observations", "days"), pl.Float64)
+        said = dict.fromkeys(("status", "note"), pl.String)
+        return pl.DataFrame(rows, schema=texts | numbers | said | rest | {"method": pl.String})
+
+    def __repr__(self) -> str:
+        """Give the first measures, in at most ten lines."""
+        return text_table(*self._table(), title=f"Evidence of {self.service}")
+
+    def _repr_html_(self) -> str:
+        """Give all measures as a table for notebooks."""
+        return html_table(*self._table(), title=f"Evidence of {self.service}")
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = [
+            [f"{signal.pool}.{signal.signal}", measure, spoken_estimate(estimate), estimate.note]
+            for signal in self.signals
+            for measure, estimate in signal.measures.items()
+        ]
+        return ["signal", "measure", "estimate", "note"], rows

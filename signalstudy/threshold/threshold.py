@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from signalstudy.vocabulary.estimate import Estimate
+from signalstudy.vocabulary.spoken import spoken_estimate
+from signalstudy.vocabulary.tables import html_table, text_table
+
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     from numpy.typing import NDArray
-
-    from signalstudy.vocabulary.estimate import Estimate
 
     Floats = NDArray[np.float64]
 
@@ -52,7 +55,7 @@ class Capacity:
     by_hardware: tuple[dict[str, object], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Threshold:
     """The target for one signal.
 
@@ -73,8 +76,38 @@ class Threshold:
     capacities: dict[str, Capacity] = field(default_factory=dict)
     by_hardware: tuple[dict[str, object], ...] = ()
 
+    def estimates(self) -> dict[str, Estimate]:
+        """Give every number of the threshold by name, pools' capacities included."""
+        own = {
+            "per_replica": self.per_replica,
+            "target": self.target,
+            "headroom_ratio": self.headroom_ratio,
+            "horizon_seconds": self.horizon_seconds,
+        }
+        pools = {
+            f"{pool}.{capacity.signal}": capacity.per_replica
+            for pool, capacity in self.capacities.items()
+        }
+        return own | pools
 
-@dataclass(frozen=True, slots=True)
+    def frame(self) -> pl.DataFrame:
+        """Give one row per number, with interval, status, method and note."""
+        return _estimates_frame(self.estimates())
+
+    def __repr__(self) -> str:
+        """Give the numbers in at most ten lines."""
+        return text_table(*_estimates_table(self.estimates()), title=self._title())
+
+    def _repr_html_(self) -> str:
+        """Give the numbers as a table for notebooks."""
+        return html_table(*_estimates_table(self.estimates()), title=self._title())
+
+    def _title(self) -> str:
+        bound = f", bound by {self.binding}" if self.binding else ""
+        return f"Threshold of {self.pool}.{self.signal} per replica{bound}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class PdRatio:
     """Prefill replicas per decode replica.
 
@@ -92,3 +125,46 @@ class PdRatio:
     token_mix_high: float | None = None
     moves_too_much: bool = False
     note: str = ""
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Give the ratio and, where known, the token mix behind it."""
+        known = {"prefill_per_decode_ratio": self.ratio}
+        if self.token_mix is not None:
+            known["token_mix_ratio"] = Estimate(
+                value=self.token_mix,
+                low=self.token_mix_low,
+                high=self.token_mix_high,
+                note="uncached prompt tokens per output token; 5 to 95 % of the time",
+            )
+        return known
+
+    def frame(self) -> pl.DataFrame:
+        """Give one row per number, with interval, status, method and note."""
+        return _estimates_frame(self.estimates())
+
+    def __repr__(self) -> str:
+        """Give the numbers in at most ten lines."""
+        return text_table(*_estimates_table(self.estimates()), title=self.note)
+
+    def _repr_html_(self) -> str:
+        """Give the numbers as a table for notebooks."""
+        return html_table(*_estimates_table(self.estimates()), title=self.note)
+
+
+def _estimates_table(estimates: dict[str, Estimate]) -> tuple[list[str], list[list[str]]]:
+    rows = [
+        [name, spoken_estimate(estimate), estimate.status, estimate.note]
+        for name, estimate in estimates.items()
+    ]
+    return ["quantity", "estimate", "status", "note"], rows
+
+
+def _estimates_frame(estimates: dict[str, Estimate]) -> pl.DataFrame:
+    import polars as pl  # noqa: PLC0415 (the statistics floor stays light)
+
+    numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
+    said = dict.fromkeys(("status", "note"), pl.String)
+    rest = dict.fromkeys(("effective_observations", "days"), pl.Float64)
+    rows = [{"quantity": name} | estimate.as_dict() for name, estimate in estimates.items()]
+    schema = {"quantity": pl.String} | numbers | said | rest | {"method": pl.String}
+    return pl.DataFrame(rows, schema=schema)

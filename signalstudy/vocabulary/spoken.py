@@ -1,0 +1,90 @@
+"""Numbers as people read them: four significant digits, units, durations, one line each."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from signalstudy.vocabulary.estimate import Estimate
+
+_LONGEST_SUFFIX_FIRST: tuple[tuple[str, str], ...] = (
+    ("_tokens_per_second", "tokens/s"),
+    ("_requests_per_second", "requests/s"),
+    ("_per_second", "per second"),
+    ("_per_day", "per day"),
+    ("_seconds", "s"),
+    ("_ratio", "ratio"),
+    ("_watts", "W"),
+    ("_bytes", "bytes"),
+    ("_tokens", "tokens"),
+    ("_requests", "requests"),
+    ("_replicas", "replicas"),
+    ("_hours", "h"),
+)
+
+
+def spoken_number(value: float | None, *, digits: int = 4) -> str:
+    """Give `value` with `digits` significant digits and grouped thousands; None is a dash.
+
+    >>> spoken_number(23104.4), spoken_number(0.98204), spoken_number(1e-7)
+    ('23,100', '0.982', '1e-07')
+    """
+    if value is None:
+        return "–"
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}".replace("-0", "0")
+    magnitude = math.floor(math.log10(abs(value)))
+    if magnitude >= 12 or magnitude < -4:
+        return f"{value:.{digits}g}"
+    rounded = round(value, digits - 1 - magnitude)
+    if abs(rounded) >= 1000:
+        decimals = max(0, digits - 1 - magnitude)
+        return f"{rounded:,.{decimals}f}".removesuffix("." + "0" * decimals)
+    return f"{rounded:.{digits}g}"
+
+
+def spoken_duration(seconds: float | None) -> str:
+    """Give a duration in the unit people would use: `40 ms`, `12 s`, `6.2 min`, `1.5 h`, `3 d`."""
+    if seconds is None:
+        return "–"
+    size = abs(seconds)
+    for unit, length, up_to in (("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0)):
+        if 0 < size < up_to or (size == 0 and unit == "s"):
+            return f"{spoken_number(seconds / length, digits=3)} {unit}"
+    unit, length = ("h", 3600.0) if size < 2 * 86400.0 else ("d", 86400.0)
+    return f"{spoken_number(seconds / length, digits=3)} {unit}"
+
+
+def unit_of(name: str) -> str:
+    """Read the unit off a quantity's name: `decode_tokens_per_second` is in tokens/s.
+
+    Names without a unit suffix (a user's own column) give the empty string.
+    """
+    padded = f"_{name}"
+    return next((unit for suffix, unit in _LONGEST_SUFFIX_FIRST if padded.endswith(suffix)), "")
+
+
+def spoken_interval(estimate: Estimate) -> str:
+    """Give `[low, high]`, with a dash where only one side is known, or nothing without interval."""
+    if estimate.low is None and estimate.high is None:
+        return ""
+    return f"[{spoken_number(estimate.low)}, {spoken_number(estimate.high)}]"
+
+
+def spoken_estimate(estimate: Estimate | None) -> str:
+    """Give an estimate in one cell: `0.982 [0.97, 0.99]`, `≥ 2,310`, or the status."""
+    if estimate is None:
+        return "–"
+    if estimate.value is None:
+        return estimate.status.replace("_", " ")
+    sign = "≥ " if estimate.status == "lower_bound" else ""
+    return " ".join(filter(None, (sign + spoken_number(estimate.value), spoken_interval(estimate))))
+
+
+def one_line(text: object) -> str:
+    """Give a label on one line: control characters and line breaks are shown as escapes."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in str(text)
+    )
