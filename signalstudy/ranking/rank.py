@@ -1,0 +1,110 @@
+"""Evidence -> Ranking: gates first, then the confidence set, then what an operator would rather."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.ranking.desirability import desirability, merits, pareto_fronts
+from signalstudy.ranking.gates import judge
+from signalstudy.ranking.ranking import RankedSignal, Ranking
+from signalstudy.ranking.reasons import reason_for
+from signalstudy.ranking.standings import NOT_COMPETING, Standing, standings_of
+from signalstudy.ranking.summary import summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from signalstudy.evidence.evidence import Evidence, SignalEvidence
+    from signalstudy.ranking.gates import Judgement
+    from signalstudy.ranking.ranking import Verdict
+
+VERDICT_ORDER: tuple[Verdict, ...] = ("proportional", "guard", "undetermined", "rejected")
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    signal: SignalEvidence
+    judgement: Judgement
+    standing: Standing = NOT_COMPETING
+
+
+def rank_signals(evidence: Evidence, *, seed: int = 0) -> Ranking:
+    """Rank the signals of one service: a verdict, a place and a sentence for each.
+
+    Verdicts come first (`VERDICT_ORDER`); among signals fit for proportional control those in the
+    confidence set, then the smaller held-out loss; all else by Pareto front and desirability of
+    clarity, promptness, straightness and proportion. No signal has a privilege by name.
+    """
+    ordered = _in_order(_candidates(evidence.signals, seed=seed))
+    ranked = [_ranked(candidate, rank) for rank, candidate in enumerate(ordered, start=1)]
+    missing = [
+        RankedSignal(
+            pool=pool,
+            signal=signal,
+            rank=None,
+            in_confidence_set=False,
+            verdict="unavailable",
+            reason=sentence,
+            measures={"rank_probability": NOT_COMPETING.rank_probability},
+        )
+        for pool, signal, sentence in evidence.unavailable
+    ]
+    signals = (*ranked, *missing)
+    ties = ordered[0].standing.tied_with if ordered else ()
+    summary = summary_of(signals, evidence.demand_source, ties)
+    return Ranking(service=evidence.service, signals=signals, summary=summary)
+
+
+def _candidates(signals: Sequence[SignalEvidence], *, seed: int) -> list[_Candidate]:
+    judged = [_Candidate(signal, judge(signal)) for signal in signals]
+    places = [i for i, c in enumerate(judged) if c.judgement.verdict == "proportional"]
+    standings = standings_of([signals[place] for place in places], seed=seed)
+    for place, standing in zip(places, standings, strict=True):
+        judged[place] = replace(judged[place], standing=standing)
+    return judged
+
+
+def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Sort the candidates, best first; the name decides only between exact twins."""
+    ordered: list[_Candidate] = []
+    for verdict in VERDICT_ORDER:
+        group = [c for c in candidates if c.judgement.verdict == verdict]
+        table = merits([c.signal for c in group])
+        fronts, worth = pareto_fronts(table), desirability(table)
+        keys = [
+            (
+                not candidate.standing.in_confidence_set,
+                np.inf if candidate.standing.mean_loss is None else candidate.standing.mean_loss,
+                int(fronts[place]),
+                -float(worth[place]),
+                (candidate.signal.pool, candidate.signal.signal),
+            )
+            for place, candidate in enumerate(group)
+        ]
+        ordered.extend(group[place] for place in sorted(range(len(group)), key=keys.__getitem__))
+    return ordered
+
+
+def _ranked(candidate: _Candidate, rank: int) -> RankedSignal:
+    signal, standing = candidate.signal, candidate.standing
+    reason = reason_for(signal, candidate.judgement)
+    if standing.tied_with:
+        reason = f"{reason} Tied with {_listed(standing.tied_with)}."
+    return RankedSignal(
+        pool=signal.pool,
+        signal=signal.signal,
+        rank=rank,
+        in_confidence_set=standing.in_confidence_set,
+        verdict=candidate.judgement.verdict,
+        reason=reason,
+        measures=signal.measures | {"rank_probability": standing.rank_probability},
+        kind=signal.kind,
+        source=signal.source,
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

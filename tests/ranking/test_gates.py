@@ -1,0 +1,147 @@
+"""Planted evidence, known verdicts."""
+
+from __future__ import annotations
+
+import pytest
+
+from signalstudy.evidence.evidence import SignalEvidence
+from signalstudy.ranking.gates import judge
+from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
+
+GOOD = {
+    "coverage_ratio": Estimate(1.0),
+    "demand_correlation": Estimate(0.99, 0.98, 0.995),
+    "independence_probability": Estimate(0.005),
+    "effective_observations": Estimate(60.0),
+    "lag_seconds": Estimate(8.0, 7.0, 9.0),
+    "signal_to_noise_ratio": Estimate(50.0, 40.0, 60.0),
+    "linearity_ratio": Estimate(0.99, 0.98, 1.0),
+    "demand_elasticity": Estimate(0.97, 0.95, 0.99),
+    "gain_ratio": Estimate(0.98, 0.9, 1.1),
+    "dynamic_range_ratio": Estimate(0.93, 0.9, 0.95),
+    "cache_distortion_ratio": Estimate(0.02, 0.01, 0.04),
+    "capacity_elasticity": Estimate(-1.0, -1.02, -0.98),
+}
+
+
+def planted(name: str = "some_ratio", kind: str = "intensive", **measures: Estimate):
+    return SignalEvidence("decode", name, kind, GOOD | measures)
+
+
+def verdict(name: str = "some_ratio", **measures: Estimate) -> tuple[str, str]:
+    judgement = judge(planted(name, **measures))
+    return judgement.verdict, judgement.finding
+
+
+def test_a_signal_that_passes_every_gate_is_proportional():
+    assert verdict() == ("proportional", "proportional")
+
+
+@pytest.mark.parametrize(
+    ("measures", "expected"),
+    [
+        ({"independence_probability": Estimate(0.4), "demand_correlation": Estimate(0.05)},
+         ("rejected", "does_not_follow")),
+        ({"independence_probability": Estimate(0.4)}, ("undetermined", "too_little_data")),
+        ({"demand_correlation": Estimate(-0.7, -0.8, -0.5),
+          "demand_elasticity": Estimate(-0.3, -0.4, -0.2)}, ("rejected", "falls")),
+        ({"demand_elasticity": Estimate(0.02, -0.01, 0.05),
+          "dynamic_range_ratio": Estimate(0.1)}, ("rejected", "flat")),
+        ({"demand_elasticity": Estimate(0.4, 0.3, 0.5),
+          "gain_ratio": Estimate(0.23, 0.2, 0.3)}, ("rejected", "concave")),
+        ({"demand_elasticity": Estimate(2.0, 1.8, 2.2)}, ("rejected", "convex")),
+        ({"demand_elasticity": Estimate(1.0, -3.0, 5.0)}, ("undetermined", "vague_elasticity")),
+        ({"demand_elasticity": Estimate(0.6, 0.5, 0.75)}, ("proportional", "proportional")),
+        ({"demand_elasticity": Estimate(0.6, 0.5, 0.69)}, ("rejected", "concave")),
+        ({"demand_elasticity": unidentified("Demand hardly moved.")},
+         ("undetermined", "vague_elasticity")),
+        ({"gain_ratio": Estimate(0.2, 0.1, 0.3)}, ("rejected", "saturates")),
+        ({"gain_ratio": Estimate(5.0, 3.5, 8.0)}, ("rejected", "cliff")),
+        ({"gain_ratio": Estimate(1.0, -2.0, 9.0)}, ("undetermined", "vague_gain")),
+        ({"gain_ratio": unidentified("Too few blocks.")}, ("undetermined", "vague_gain")),
+        ({"cache_distortion_ratio": Estimate(1.5, 1.2, 1.8)}, ("rejected", "distorted")),
+        ({"cache_distortion_ratio": Estimate(0.3, 0.1, 0.5)}, ("undetermined", "vague_distortion")),
+        ({"cache_distortion_ratio": not_applicable("Hits hardly move.")},
+         ("proportional", "proportional")),
+        ({"capacity_elasticity": Estimate(-0.01, -0.02, 0.0)}, ("rejected", "ignores_replicas")),
+        ({"capacity_elasticity": Estimate(-0.6, -0.9, -0.3)}, ("undetermined", "vague_capacity")),
+        ({"capacity_elasticity": unidentified("Replicas never changed.")},
+         ("proportional", "proportional")),
+        ({"signal_to_noise_ratio": Estimate(0.1, 0.0, 0.2)}, ("rejected", "noisy")),
+        ({"demand_correlation": not_applicable("It is demand itself."),
+          "linearity_ratio": not_applicable("It is demand itself.")}, ("undetermined", "circular")),
+        ({"demand_correlation": unidentified("Constant."),
+          "dynamic_range_ratio": Estimate(0.0)}, ("rejected", "constant")),
+        ({"demand_correlation": unidentified("Fewer than 8 common steps.")},
+         ("undetermined", "unknown_dependence")),
+    ],
+)  # fmt: skip
+def test_each_gate_gives_its_verdict(measures, expected):
+    assert verdict(**measures) == expected
+
+
+def test_what_failed_outweighs_what_is_unknown():
+    flat = {"demand_elasticity": Estimate(0.0, -0.1, 0.1), "dynamic_range_ratio": Estimate(0.05)}
+    assert verdict(independence_probability=Estimate(0.3), **flat)[0] == "rejected"
+
+
+def test_a_signal_that_is_demand_itself_is_still_rejected_for_what_is_known_against_it():
+    circular = not_applicable("It is demand itself.")
+    distorted = Estimate(1.5, 1.2, 1.8)
+    given = {"demand_correlation": circular, "cache_distortion_ratio": distorted}
+    assert verdict(**given) == ("rejected", "distorted")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ttft_p99_seconds", "tbt_mean_seconds", "e2e_p50_seconds", "queue_wait_p95_seconds",
+     "waiting_requests", "kv_cache_usage_ratio"],
+)  # fmt: skip
+def test_latency_waiting_and_occupancy_are_guards_at_best(name):
+    assert verdict(name) == ("guard", "close_to_proportional")
+
+
+@pytest.mark.parametrize("name", ["ttft_p99_seconds", "running_requests", "inflight_tokens"])
+def test_a_cliff_of_a_latency_or_queue_is_a_guard(name):
+    cliff = {
+        "demand_elasticity": Estimate(2.5, 2.0, 3.0),
+        "gain_ratio": Estimate(6.0, 4.0, 9.0),
+    }
+    assert verdict(name, **cliff) == ("guard", "cliff")
+
+
+def test_in_flight_work_that_grows_in_proportion_is_proportional():
+    assert verdict("inflight_tokens")[0] == "proportional"
+    assert verdict("running_requests")[0] == "proportional"
+
+
+def test_a_latency_that_flattens_falls_or_wanders_is_no_guard():
+    assert verdict("tbt_p99_seconds", gain_ratio=Estimate(0.3, 0.2, 0.4))[0] == "rejected"
+    falling = Estimate(-0.5, -0.6, -0.4)
+    assert verdict("tbt_p99_seconds", demand_correlation=falling, demand_elasticity=falling) == (
+        "rejected",
+        "falls",
+    )
+    noise = {"demand_correlation": Estimate(0.02), "independence_probability": Estimate(0.7)}
+    assert verdict("tbt_p99_seconds", **noise) == ("rejected", "does_not_follow")
+
+
+def test_a_queue_that_never_formed_is_left_open():
+    never = {
+        "demand_correlation": unidentified("It never moved."),
+        "dynamic_range_ratio": Estimate(0.0),
+    }
+    assert verdict("waiting_requests", **never) == ("undetermined", "constant")
+
+
+def test_without_a_p_value_the_interval_of_the_correlation_decides():
+    without = {name: value for name, value in GOOD.items() if name != "independence_probability"}
+    spanning_zero = without | {"demand_correlation": Estimate(0.1, -0.2, 0.3)}
+    assert judge(SignalEvidence("decode", "a_ratio", "total", without)).verdict == "proportional"
+    assert judge(SignalEvidence("decode", "a_ratio", "total", spanning_zero)).finding == (
+        "does_not_follow"
+    )
+
+
+def test_a_signal_without_any_measure_is_undetermined():
+    assert judge(SignalEvidence("decode", "a_ratio", "total", {})).verdict == "undetermined"

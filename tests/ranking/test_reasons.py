@@ -1,0 +1,111 @@
+"""The sentences: the right words, the right numbers, one sentence's grammar for every finding."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+import pytest
+
+from signalstudy.evidence.evidence import SignalEvidence
+from signalstudy.ranking.gates import Finding, Judgement
+from signalstudy.ranking.reasons import reason_for
+from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
+
+MEASURES = {
+    "coverage_ratio": Estimate(1.0),
+    "demand_correlation": Estimate(0.99, 0.98, 0.995),
+    "effective_observations": Estimate(13.2),
+    "lag_seconds": Estimate(8.04, 7.0, 9.0),
+    "signal_to_noise_ratio": Estimate(49.0, 40.0, 60.0),
+    "demand_elasticity": Estimate(0.97, 0.95, 0.99),
+    "gain_ratio": Estimate(2.7, 2.1, 3.4),
+    "dynamic_range_ratio": Estimate(0.1, 0.08, 0.12),
+    "cache_distortion_ratio": Estimate(1.5, 1.2, 1.8),
+    "capacity_elasticity": unidentified("Replicas never changed."),
+}
+
+
+def say(verdict, finding, name="some_ratio", kind="intensive", **measures):
+    signal = SignalEvidence("decode", name, kind, MEASURES | measures)
+    return reason_for(signal, Judgement(verdict, finding))
+
+
+def test_a_proportional_signal_is_described_with_its_numbers():
+    assert say("proportional", "proportional") == (
+        "Rises with demand almost in proportion (elasticity 0.97 [0.95, 0.99]), 8 s late. "
+        "That it falls as replicas are added is not tested: replicas never changed. "
+        "Demand explains 98 % of what it does."
+    )
+
+
+def test_a_tested_response_to_replicas_is_told():
+    tested = say("proportional", "proportional", capacity_elasticity=Estimate(-1.0, -1.1, -0.9))
+    assert "It falls as replicas are added (capacity elasticity -1 [-1.1, -0.9])." in tested
+
+
+def test_a_total_over_replicas_is_not_called_untested():
+    arithmetic = not_applicable("It is -1 by arithmetic.")
+    said = say("proportional", "proportional", kind="total", capacity_elasticity=arithmetic)
+    assert "not tested" not in said
+
+
+@pytest.mark.parametrize(
+    ("lag", "expected"),
+    [
+        (Estimate(0.4, -1.0, 2.0), "without measurable lag"),
+        (Estimate(372.0, 330.0, 420.0), "6.17 min late"),
+        (Estimate(-20.0, -25.0, -15.0), "20 s early"),
+        (unidentified("Flat."), "with a lag that the data do not show"),
+    ],
+)
+def test_the_lag_is_said_as_people_say_it(lag, expected):
+    assert expected in say("proportional", "proportional", lag_seconds=lag)
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        ("flat", "Pinned: moves only 10 % of its value"),
+        ("cliff", "A cliff: 2.7 times steeper at high demand than at low"),
+        ("distorted", "the signal per unit of work changes by 150 %"),
+        ("concave", "doubling demand multiplies it by only 1.96"),
+        ("too_little_data", "about 13 independent observations"),
+        ("saturates", "rises 2.7 times as steeply"),
+    ],
+)
+def test_rejections_name_their_numbers(finding, expected):
+    assert expected in say("rejected", finding)
+
+
+def test_thin_coverage_is_said():
+    assert "Only 62 % of the time is covered by data." in say(
+        "proportional", "proportional", coverage_ratio=Estimate(0.62)
+    )
+
+
+def test_noise_asks_for_a_longer_window():
+    noisy = say("proportional", "proportional", signal_to_noise_ratio=Estimate(0.7))
+    assert "Noisy: demand explains 41 % of what it does; follow it through a longer" in noisy
+
+
+def test_a_guard_tells_what_it_would_have_warned_of():
+    said = say(
+        "guard",
+        "cliff",
+        breach_recall_ratio=Estimate(0.9),
+        false_alarms_per_day=Estimate(0.5),
+    )
+    assert (
+        "It would have warned of 90 % of the breaches in time, at 0.5 false alarms a day." in said
+    )
+
+
+@pytest.mark.parametrize("finding", get_args(Finding))
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("name", ["some_ratio", "tbt_p99_seconds"])
+def test_every_finding_is_whole_sentences_whatever_is_known(finding, known, name):
+    measures = {} if known else dict.fromkeys(MEASURES, unidentified("Demand hardly moved."))
+    said = say("undetermined", finding, name=name, **measures)
+    assert re.fullmatch(r"[A-Z].*\.", said)
+    assert not re.search(r"nan|None|\s{2}|\.\.|\( ?\)| ,", said)
