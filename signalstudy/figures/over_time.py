@@ -1,0 +1,310 @@
+"""A Timeline over time: demand, signals beside the demand they should follow, replicas, SLO."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from signalstudy.figures.aggregate import reduced, steps, summed
+from signalstudy.figures.look import (
+    DEMAND,
+    FONT,
+    GRID,
+    INK,
+    MUTED,
+    SHADE,
+    SIGNAL,
+    SIGNAL_BAND,
+    empty_figure,
+    plain,
+)
+from signalstudy.figures.signals import chosen_signals, reference_of
+from signalstudy.vocabulary.spoken import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from signalstudy.timeline.timeline import SignalSeries, Timeline
+
+    Floats = NDArray[np.float64]
+
+_GAP_PIXELS = 34
+_TOP_PIXELS = 64
+_BOTTOM_PIXELS = 44
+_MOST_SPANS = 200
+_SLO_BINS = 300
+_BREACH_SCALE = [
+    [0.0, "#e3efeb"],
+    [0.3333, "#bfdcd3"],
+    [0.3334, "#f6d5a6"],
+    [0.6, "#e08a3c"],
+    [1.0, "#a8325e"],
+]
+
+
+class _Rows:
+    """Rows of one figure that share one time axis, so that one hover line reads them all."""
+
+    def __init__(self) -> None:
+        self.titles: list[str] = []
+        self.heights: list[int] = []
+        self.axes: list[dict[str, Any]] = []
+        self.traces: list[go.Scatter | go.Heatmap] = []
+
+    def open(self, heading: str, height: int, **axis: Any) -> str:
+        """Begin a row and give the name of its y axis."""
+        self.titles.append(heading)
+        self.heights.append(height)
+        self.axes.append(axis)
+        return "y" if len(self.titles) == 1 else f"y{len(self.titles)}"
+
+    def figure(self, timeline: Timeline) -> go.Figure:
+        """Stack the rows from the top, and shade what was excluded."""
+        inner = sum(self.heights) + _GAP_PIXELS * (len(self.heights) - 1)
+        layout: dict[str, Any] = {"annotations": [], "shapes": _excluded_spans(timeline)}
+        top = float(inner)
+        for number, (title, height, axis) in enumerate(
+            zip(self.titles, self.heights, self.axes, strict=True), start=1
+        ):
+            domain = [max(0.0, (top - height) / inner), min(1.0, top / inner)]
+            name = "yaxis" if number == 1 else f"yaxis{number}"
+            layout[name] = {"domain": domain, "nticks": 4} | axis
+            layout["annotations"].append(_row_title(title, domain[1]))
+            top -= height + _GAP_PIXELS
+        last = "y" if len(self.titles) == 1 else f"y{len(self.titles)}"
+        layout["xaxis"] = {
+            "type": "date",
+            "anchor": last,
+            "title": {"text": "time (UTC)"},
+            "showspikes": True,
+            "spikemode": "across",
+            "spikethickness": 1,
+            "spikedash": "solid",
+            "spikecolor": MUTED,
+        }
+        figure = empty_figure(
+            inner + _TOP_PIXELS + _BOTTOM_PIXELS,
+            margin={"l": 64, "r": 16, "t": _TOP_PIXELS, "b": _BOTTOM_PIXELS},
+            hovermode="x",
+            hoversubplots="axis",
+            legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"},
+            **layout,
+        )
+        return figure.add_traces(self.traces)
+
+
+def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> go.Figure:
+    """Draw demand, the chosen signals (`pool.signal`), ready replicas and SLO breaches over time.
+
+    The grey line in a signal's row is its pool's demand (per ready replica where the signal is
+    intensive), scaled to the signal's median: a signal proportional to demand lies on it.
+    """
+    rows = _Rows()
+    time = timeline.time_seconds
+    for name, pool in timeline.pools.items():
+        if pool.demand is not None:
+            unit = f"{pool.demand.unit}/s"
+            axis = rows.open(f"{plain(name)} · demand offered", 84, title=unit, rangemode="tozero")
+            rows.traces += _line_and_band(
+                time, pool.demand.per_second, axis, unit, colour=MUTED, band=SHADE, label="demand"
+            )
+    for index, (name, series) in enumerate(chosen_signals(timeline, signals)):
+        unit = series.unit or unit_of(series.name)
+        axis = rows.open(
+            f"{plain(name)} · <b>{plain(series.name)}</b>", 96, title=unit, rangemode="tozero"
+        )
+        rows.traces += _line_and_band(
+            time,
+            series.values,
+            axis,
+            unit,
+            colour=SIGNAL,
+            band=SIGNAL_BAND,
+            label="signal: mean, least to largest",
+            legend=index == 0,
+        )
+        scaled = _scaled_reference(timeline, name, series)
+        if scaled is not None:
+            rows.traces.append(_reference_line(time, scaled, axis, legend=index == 0))
+    _add_replicas(rows, timeline)
+    _add_breaches(rows, timeline)
+    return rows.figure(timeline)
+
+
+def _line_and_band(
+    time: Floats,
+    values: Floats,
+    axis: str,
+    unit: str,
+    *,
+    colour: str,
+    band: str,
+    label: str,
+    legend: bool = False,
+) -> list[go.Scatter]:
+    few = reduced(time, values)
+    across, up = few.outline
+    drawn = []
+    if time.size > few.mean.size and across.size:
+        drawn.append(
+            go.Scatter(
+                x=across,
+                y=up.astype(np.float32),
+                yaxis=axis,
+                fill="toself",
+                fillcolor=band,
+                line={"width": 0},
+                mode="lines",
+                hoverinfo="skip",
+                showlegend=False,
+            )
+        )
+    drawn.append(
+        go.Scatter(
+            x=few.time_milliseconds,
+            y=few.mean.astype(np.float32),
+            yaxis=axis,
+            mode="lines",
+            line={"color": colour, "width": 1.6},
+            name=label,
+            showlegend=legend,
+            hovertemplate=f"%{{y:.4~g}} {unit}<extra></extra>",
+        )
+    )
+    return drawn
+
+
+def _scaled_reference(timeline: Timeline, pool: str, series: SignalSeries) -> Floats | None:
+    reference = reference_of(timeline.pools[pool], series)
+    if reference is None:
+        return None
+    both = np.isfinite(reference) & np.isfinite(series.values)
+    if not both.any():
+        return None
+    middle = float(np.median(reference[both]))
+    return reference * (float(np.median(series.values[both])) / middle) if middle > 0 else None
+
+
+def _reference_line(time: Floats, scaled: Floats, axis: str, *, legend: bool) -> go.Scatter:
+    few = reduced(time, scaled)
+    return go.Scatter(
+        x=few.time_milliseconds,
+        y=few.mean.astype(np.float32),
+        yaxis=axis,
+        mode="lines",
+        line={"color": DEMAND, "width": 1.4, "dash": "3px,2px"},
+        name="demand, scaled to the signal's median",
+        showlegend=legend,
+        hoverinfo="skip",
+    )
+
+
+def _add_replicas(rows: _Rows, timeline: Timeline) -> None:
+    known = {
+        name: pool.ready_replicas
+        for name, pool in timeline.pools.items()
+        if np.isfinite(pool.ready_replicas).any()
+    }
+    if not known:
+        return
+    axis = rows.open("ready replicas", 72, title="replicas", rangemode="tozero")
+    dashes = ("solid", "4px,2px", "1px,2px")
+    for dash, (name, ready) in zip(dashes * len(known), known.items(), strict=False):
+        x, y = steps(timeline.time_seconds, ready)
+        rows.traces.append(
+            go.Scatter(
+                x=x,
+                y=y.astype(np.float32),
+                yaxis=axis,
+                mode="lines",
+                line={"shape": "hv", "color": INK, "width": 1.4, "dash": dash},
+                name=f"{plain(name)} replicas",
+                hovertemplate=f"%{{y:.3~g}} {plain(name)} replicas<extra></extra>",
+            )
+        )
+
+
+def _add_breaches(rows: _Rows, timeline: Timeline) -> None:
+    counted = [counts for counts in timeline.slo_counts if np.nansum(counts.observed) > 0]
+    if not counted:
+        return
+    shares, times, names = [], None, []
+    for counts in counted:
+        observed = summed(counts.observed, _SLO_BINS)
+        over = summed(counts.over_high, _SLO_BINS)
+        shares.append(np.where(observed > 0, over / np.maximum(observed, 1.0), np.nan))
+        names.append(plain(f"{counts.pool} {counts.objective}", 36))
+    bins = shares[0].size
+    times = summed(timeline.time_seconds, bins) / summed(np.ones_like(timeline.time_seconds), bins)
+    allowed = np.array([counts.objective.allowed_share for counts in counted])[:, None]
+    share = np.array(shares)
+    axis = rows.open(
+        "requests over the limit: within the objective (green), over it (orange to red)",
+        22 * len(names),
+        showgrid=False,
+        ticks="",
+        tickvals=list(range(len(names))),
+        ticktext=[""] * len(names),
+        title="",
+        range=[-0.5, len(names) - 0.5],
+    )
+    rows.traces.append(
+        go.Heatmap(
+            x=times * 1e3,
+            y=list(range(len(names))),
+            z=np.clip(share / np.maximum(allowed, 1e-9), 0.0, 3.0).astype(np.float32),
+            customdata=share.astype(np.float32),
+            text=[[name] * bins for name in names] if bins * len(names) <= 600 else None,
+            yaxis=axis,
+            zmin=0,
+            zmax=3,
+            colorscale=_BREACH_SCALE,
+            showscale=False,
+            ygap=3,
+            hovertemplate="%{customdata:.3~g} of requests over the limit<extra></extra>",
+            hoverongaps=False,
+        )
+    )
+
+
+def _row_title(text: str, top: float) -> dict[str, Any]:
+    return {
+        "text": text,
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "y": top,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "yshift": 2,
+        "showarrow": False,
+        "font": {"family": FONT, "size": 12, "color": INK},
+        "bgcolor": "rgba(255,255,255,0)",
+        "bordercolor": GRID,
+    }
+
+
+def _excluded_spans(timeline: Timeline) -> list[dict[str, Any]]:
+    """Shade the steps that [[exclude]] leaves out."""
+    out = ~timeline.usable
+    starts = np.flatnonzero(out & ~np.r_[False, out[:-1]])
+    ends = np.flatnonzero(out & ~np.r_[out[1:], False])
+    return [
+        {
+            "type": "rect",
+            "xref": "x",
+            "yref": "paper",
+            "x0": float((timeline.time_seconds[start] - timeline.step_seconds) * 1e3),
+            "x1": float(timeline.time_seconds[end] * 1e3),
+            "y0": 0,
+            "y1": 1,
+            "fillcolor": SHADE,
+            "line": {"width": 0},
+            "layer": "below",
+        }
+        for start, end in zip(starts[:_MOST_SPANS], ends[:_MOST_SPANS], strict=True)
+    ]
