@@ -1,0 +1,224 @@
+"""Draft a policy from threshold, P/D ratio, ranking, and what only the user knows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.policy.guards import draft_guards
+from signalstudy.policy.policy import Policy
+from signalstudy.policy.pools import draft_pool
+from signalstudy.policy.rounding import significant
+from signalstudy.policy.schema import validate_policy
+from signalstudy.policy.targets import (
+    PoolTarget,
+    driving_target,
+    find_ranked,
+    own_targets,
+    peak_replicas,
+    ratio_section,
+)
+from signalstudy.policy.trail import trail_entry
+from signalstudy.policy.window import signal_window_seconds
+from signalstudy.vocabulary.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts
+    from signalstudy.ranking.ranking import Ranking
+    from signalstudy.threshold.threshold import PdRatio, Threshold
+    from signalstudy.vocabulary.objectives import Objective
+
+API_VERSION = "signalstudy.dev/v1alpha1"
+KIND = "ScalingPolicy"
+LEAST_SCALE_IN_TOLERANCE = 0.2
+MOST_SCALE_IN_TOLERANCE = 0.9
+"""Above it a fleet would hardly ever shrink."""
+
+
+def draft_policy(
+    *,
+    service: str,
+    name: str,
+    threshold: Threshold,
+    pd_ratio: PdRatio,
+    ranking: Ranking,
+    objectives: Sequence[Objective],
+    provisioning: ProvisioningInput,
+    pool_inputs: Mapping[str, PoolInput],
+    study: StudyFacts,
+    promql: Mapping[str, str],
+) -> Policy:
+    """Draft the document of contract section 6, valid by its schema.
+
+    `name`: the service as a slug. `pool_inputs`: the pools to scale, by name: `unified`, or
+    `prefill` and `decode`. `promql`: queries by POOL.SIGNAL, where known.
+    Raises NotEnoughDataError with the reason where the study supports no policy.
+    """
+    driver = driving_target(threshold, ranking, pool_inputs)
+    is_split = {"prefill", "decode"} <= set(pool_inputs)
+    own, own_notes = own_targets(driver, threshold, pd_ratio, ranking) if is_split else ({}, [])
+    ratio = ratio_section(pd_ratio) if is_split else None
+    notes = _target_notes([driver, *own.values()])
+    notes += [*_ratio_notes(pd_ratio, driver, ratio, own), *own_notes] if is_split else []
+    evidence = _evidence(driver, own, threshold, pd_ratio, ratio)
+    peaks = peak_replicas(driver, own, ratio, pool_inputs)
+    pools: dict[str, Any] = {}
+    for pool in sorted(pool_inputs):
+        followed = own.get(pool, driver)
+        signal = _signal(followed, promql, study)
+        ranked = find_ranked(ranking, followed.signal, followed.pool)
+        part = draft_pool(
+            pool_inputs[pool],
+            provisioning,
+            peak_replicas=peaks.get(pool),
+            seen_lag=None if ranked is None else ranked.measures.get("seen_lag_seconds"),
+            window_seconds=signal["windowSeconds"],
+        )
+        carried = {"signal": signal, "targetPerReplica": followed.as_document()}
+        pools[pool] = {**part.section, **(carried if pool in own else {})}
+        evidence += part.evidence
+        notes += part.notes
+    guards, guard_notes = draft_guards(objectives, ranking, pool_inputs, promql, study)
+    spec = {
+        "objectives": [_objective(objective) for objective in objectives],
+        "signal": _signal(driver, promql, study, counted_on=driver.pool),
+        "proportional": {
+            "targetPerReplica": driver.as_document(),
+            "scaleOutTolerance": significant(threshold.tolerance_ratio),
+            "scaleInTolerance": significant(scale_in_tolerance(threshold.tolerance_ratio)),
+        },
+        "ratio": ratio,
+        "pools": pools,
+        "guards": guards,
+        "schedule": [],
+        "evidence": evidence,
+    }
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": _metadata(service, name, study),
+        "spec": {key: value for key, value in spec.items() if value is not None},
+    }
+    validate_policy(document, f"the policy drafted for {service!r}")
+    return Policy(name, document, (*notes, *guard_notes))
+
+
+def scale_in_tolerance(scale_out_tolerance: float) -> float:
+    """Give a tolerance at least as large as the one outwards (methods section 9)."""
+    return min(max(LEAST_SCALE_IN_TOLERANCE, scale_out_tolerance), MOST_SCALE_IN_TOLERANCE)
+
+
+def _metadata(service: str, name: str, study: StudyFacts) -> dict[str, Any]:
+    generated_at = datetime.fromisoformat(study.generated_at).astimezone(UTC)
+    facts = {
+        "name": study.study_name,
+        "fingerprint": study.fingerprint,
+        "start": study.start,
+        "end": study.end,
+    }
+    return {
+        "name": name,
+        "service": service,
+        "generatedAt": _instant(generated_at),
+        "validUntil": _instant(generated_at + timedelta(days=study.valid_days)),
+        "toolVersion": study.tool_version,
+        "study": {key: value for key, value in facts.items() if value},
+    }
+
+
+def _instant(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _objective(objective: Objective) -> dict[str, Any]:
+    return {
+        "signal": objective.signal,
+        "quantile": objective.quantile,
+        "atMostSeconds": objective.at_most_seconds,
+    }
+
+
+def _signal(
+    target: PoolTarget, promql: Mapping[str, str], study: StudyFacts, *, counted_on: str = ""
+) -> dict[str, Any]:
+    """Describe a signal to follow; `perReplicaOf` only where it is not plain from the place."""
+    query = promql.get(f"{target.pool}.{target.signal}") or promql.get(f"gateway.{target.signal}")
+    signal = {
+        "name": target.signal,
+        "kind": target.kind,
+        "perReplicaOf": counted_on,
+        "windowSeconds": signal_window_seconds(query, study.step_seconds),
+        "promql": query,
+    }
+    return {key: value for key, value in signal.items() if value}
+
+
+def _evidence(
+    driver: PoolTarget,
+    own: Mapping[str, PoolTarget],
+    threshold: Threshold,
+    pd_ratio: PdRatio,
+    ratio: Mapping[str, Any] | None,
+) -> list[dict[str, Any]]:
+    """List how target and ratio were got, and the numbers behind them."""
+    entries = [
+        trail_entry("proportional.targetPerReplica.value", driver.target),
+        trail_entry("threshold.perReplica", threshold.per_replica),
+        trail_entry("threshold.headroomRatio", threshold.headroom_ratio),
+        trail_entry("threshold.horizonSeconds", threshold.horizon_seconds),
+    ]
+    for pool, target in sorted(own.items()):
+        entries.append(trail_entry(f"pools.{pool}.targetPerReplica.value", target.target))
+    if ratio is not None:
+        entries.append(trail_entry("ratio.prefillPerDecode", pd_ratio.ratio))
+    if ratio is not None and pd_ratio.token_mix is not None:
+        mix = Estimate(
+            pd_ratio.token_mix,
+            pd_ratio.token_mix_low,
+            pd_ratio.token_mix_high,
+            method="median uncached prompt tokens per output token, its 5 and 95 % quantiles",
+        )
+        entries.append(trail_entry("tokenMix", mix))
+    return entries
+
+
+def _target_notes(targets: Sequence[PoolTarget]) -> list[str]:
+    """Say what a reader must know before trusting a target."""
+    notes = []
+    for target in {target.pool: target for target in targets}.values():
+        name = f"{target.pool}: the target {target.target.value:.4g}"
+        seen = "" if target.max_observed is None else f" of {target.max_observed:.4g}"
+        if target.target.status == "lower_bound":
+            notes.append(
+                f"{name} is a lower bound: the objectives held up to the largest work per replica "
+                f'in the data{seen}. A pressure test (role = "pressure-test") would show how '
+                "much more a replica bears."
+            )
+        elif target.target.status != "ok":
+            notes.append(f"{name} is {target.target.status}. {target.target.note}".strip())
+    return notes
+
+
+def _ratio_notes(
+    pd_ratio: PdRatio,
+    driver: PoolTarget,
+    ratio: Mapping[str, Any] | None,
+    own: Mapping[str, PoolTarget],
+) -> list[str]:
+    """Say how the two pools hang together where it is not simply by the ratio."""
+    if own:
+        return [
+            "Each pool follows a signal of its own"
+            + (", held to the band of the ratio: " if ratio is not None else ": ")
+            + (pd_ratio.note or pd_ratio.ratio.note)
+        ]
+    if ratio is None:
+        other = "prefill" if driver.pool == "decode" else "decode"
+        return [
+            f"{other} is not sized by this policy and keeps its replicas: {pd_ratio.ratio.note}"
+        ]
+    if pd_ratio.moves_too_much:
+        return [f"The ratio holds only while the token mix stays: {pd_ratio.note}"]
+    return []

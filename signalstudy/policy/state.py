@@ -1,0 +1,96 @@
+"""What a decision is made from, and the decision: State, Observation, Decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Floats: TypeAlias = NDArray[np.float64]
+Bools: TypeAlias = NDArray[np.bool_]
+Numbers: TypeAlias = float | Floats | NDArray[np.int64]
+"""One number, or draws of it that broadcast against those of the other inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a signal says now. `age_seconds`: how long ago it was measured.
+
+    For a driving signal NaN means missing. For a guard NaN means that nothing finished in the
+    window, so that nothing was late; a guard that could not be read is left out of the observation.
+    """
+
+    value: Numbers
+    age_seconds: Numbers = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """Readings by POOL.SIGNAL, with the pool and the name that the policy uses."""
+
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a scaler remembers.
+
+    `now_seconds`: Unix time. `replicas`: what was asked for last, those still starting included.
+    `scaled_out_at_seconds`, `scaled_in_at_seconds`: by pool, absent where it never happened.
+    """
+
+    now_seconds: float
+    replicas: Mapping[str, Numbers]
+    scaled_out_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
+    scaled_in_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStep:
+    """How one pool's number came about; every field may be an array of draws.
+
+    `desired`: unrounded, NaN where it could not be told. `wanted`: after tolerance and guards.
+    `tier_ratio`: the scale-out a guard asks for, 0 without a breach. `is_cooling`: a wanted change
+    waits for its cool-down. `is_blocked`: a wanted scale-in is forbidden by a breach or by
+    something that cannot be seen.
+    """
+
+    current: Floats
+    desired: Floats
+    wanted: Floats
+    tier_ratio: Floats
+    is_cooling: Bools
+    is_blocked: Bools
+    replicas: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Replicas per pool, whole numbers. `reason`: a sentence per pool, "" for arrays of draws."""
+
+    replicas: dict[str, int | NDArray[np.int64]]
+    reason: str
+    steps: dict[str, PoolStep]
+
+
+def advance(state: State, decision: Decision, now_seconds: float) -> State:
+    """Return the state after `decision` was carried out, at the time of the next one."""
+    scaled_out_at, scaled_in_at = {}, {}
+    for pool, step in decision.steps.items():
+        out_at, in_at = last_scaled(state, pool)
+        scaled_out_at[pool] = np.where(step.replicas > step.current, state.now_seconds, out_at)
+        scaled_in_at[pool] = np.where(step.replicas < step.current, state.now_seconds, in_at)
+    return State(now_seconds, dict(decision.replicas), scaled_out_at, scaled_in_at)
+
+
+def last_scaled(state: State, pool: str) -> tuple[Floats, Floats]:
+    """Give when the pool last scaled out and in; minus infinity where it never did."""
+    return (
+        np.asarray(state.scaled_out_at_seconds.get(pool, -np.inf), dtype=float),
+        np.asarray(state.scaled_in_at_seconds.get(pool, -np.inf), dtype=float),
+    )

@@ -1,0 +1,204 @@
+"""Which signal sizes which pool, at what target, and what the P/D ratio adds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.policy.rounding import significant, significant_or_none
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from signalstudy.policy.inputs import PoolInput
+    from signalstudy.ranking.ranking import RankedSignal, Ranking
+    from signalstudy.threshold.threshold import Capacity, PdRatio, Threshold
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTarget:
+    """A signal, how it divides, and its target per replica of `pool`."""
+
+    pool: str
+    signal: str
+    kind: str
+    target: Estimate
+    binding: str
+    max_observed: float | None
+
+    def as_document(self) -> dict[str, Any]:
+        """Give the form of targetPerReplica."""
+        return {
+            "value": significant(self.target.value or 0.0),
+            "low": significant_or_none(self.target.low),
+            "high": significant_or_none(self.target.high),
+            "status": self.target.status,
+            "binding": self.binding,
+            "maxObserved": significant_or_none(self.max_observed),
+        }
+
+
+def driving_target(
+    threshold: Threshold, ranking: Ranking, pools: Mapping[str, PoolInput]
+) -> PoolTarget:
+    """Give the signal that drives, or raise NotEnoughDataError with why none can."""
+    if ranking.best is None:
+        raise NotEnoughDataError(f"No policy: {ranking.summary}")
+    if not threshold.target.is_known:
+        raise NotEnoughDataError(f"No policy: {threshold.target.note}")
+    name = f"{threshold.pool}.{threshold.signal}"
+    if threshold.pool not in pools:
+        known = ", ".join(sorted(pools)) or "none"
+        raise NotEnoughDataError(
+            f"No policy: {name} is not counted per replica of a pool that scales ({known})."
+        )
+    ranked = find_ranked(ranking, threshold.signal, threshold.pool)
+    if ranked is None:
+        raise NotEnoughDataError(f"No policy: {name} has a threshold but no place in the ranking.")
+    if ranked.verdict != "proportional":
+        raise NotEnoughDataError(
+            f"No policy: {name} has a threshold, but its verdict is {ranked.verdict}: "
+            f"{ranked.reason}"
+        )
+    kind = "intensive" if ranked.kind == "intensive" else "total"
+    return PoolTarget(
+        threshold.pool,
+        threshold.signal,
+        kind,
+        _with_worse_status(threshold.target, threshold.per_replica),
+        threshold.binding,
+        threshold.max_observed,
+    )
+
+
+def own_targets(
+    driver: PoolTarget, threshold: Threshold, pd_ratio: PdRatio, ranking: Ranking
+) -> tuple[dict[str, PoolTarget], list[str]]:
+    """Give each pool its own target where one ratio does not serve; empty where it does.
+
+    Empty as well, with the sentence, where the other pool's capacity is not known.
+    """
+    if pd_ratio.ratio.is_known and not pd_ratio.moves_too_much:
+        return {}, []
+    other = "prefill" if driver.pool == "decode" else "decode"
+    capacity = threshold.capacities.get(other)
+    if capacity is None or not capacity.per_replica.is_known:
+        return {}, [f"{other} has no signal of its own: its capacity per replica is not known."]
+    ranked = find_ranked(ranking, capacity.signal, other)
+    if ranked is None or ranked.verdict in ("unavailable", "rejected", "guard"):
+        why = "it is not in the ranking" if ranked is None else ranked.reason
+        return {}, [f"{other} has no signal of its own: {capacity.signal} does not serve: {why}"]
+    own = PoolTarget(
+        other,
+        capacity.signal,
+        "intensive" if ranked.kind == "intensive" else "total",
+        capacity_target(capacity, threshold),
+        capacity.binding,
+        capacity.max_observed,
+    )
+    return {driver.pool: driver, other: own}, []
+
+
+def capacity_target(capacity: Capacity, threshold: Threshold) -> Estimate:
+    """Give `LCB(x*) / (R (1 + tol))` of a pool (methods section 9).
+
+    With the ramp factor and the tolerance of the driving signal. The interval runs from the bound
+    at the largest ramp factor to the capacity itself in place of its bound.
+    """
+    bears = capacity.per_replica
+    ramp = threshold.headroom_ratio
+    ramp_value = 1.0 if ramp.value is None else ramp.value
+    ramp_high = ramp_value if ramp.high is None else max(ramp.high, ramp_value)
+    best = bears.value or 0.0
+    safe = best if bears.low is None else bears.low
+    share = 1.0 + threshold.tolerance_ratio
+    return Estimate(
+        safe / (ramp_value * share),
+        safe / (ramp_high * share),
+        best / (ramp_value * share),
+        status=bears.status,
+        note=bears.note,
+        effective_observations=bears.effective_observations,
+        days=bears.days,
+        method=f"lower bound of capacity / ({ramp_value:.3g} x {share:.3g}); {bears.method}",
+    )
+
+
+def find_ranked(ranking: Ranking, signal: str, pool: str) -> RankedSignal | None:
+    """Find a signal in the ranking: of the pool itself, else of the gateway, else anywhere."""
+    found = {ranked.pool: ranked for ranked in ranking.signals if ranked.signal == signal}
+    order = [place for place in (pool, "gateway", *sorted(found)) if place in found]
+    return found[order[0]] if order else None
+
+
+def _with_worse_status(target: Estimate, capacity: Estimate) -> Estimate:
+    """Give the target the status of its capacity, for it is no surer than that."""
+    if target.status != "ok" or capacity.status in ("ok", "unidentified", "not_applicable"):
+        return target
+    return Estimate(
+        target.value,
+        target.low,
+        target.high,
+        status=capacity.status,
+        note=target.note or capacity.note,
+        effective_observations=target.effective_observations,
+        days=target.days,
+        method=target.method,
+    )
+
+
+def ratio_section(pd_ratio: PdRatio) -> dict[str, Any] | None:
+    """Give the form of spec.ratio, None where the ratio is not known.
+
+    The band to hold in operation contains the ratio itself.
+    """
+    value = pd_ratio.ratio.value
+    if value is None or value <= 0.0:
+        return None
+    lowest = value if pd_ratio.band_low is None else min(pd_ratio.band_low, value)
+    highest = value if pd_ratio.band_high is None else max(pd_ratio.band_high, value)
+    return {
+        "prefillPerDecode": significant(value),
+        "min": significant(lowest),
+        "max": significant(highest),
+        "low": significant_or_none(pd_ratio.ratio.low),
+        "high": significant_or_none(pd_ratio.ratio.high),
+    }
+
+
+def peak_replicas(
+    driver: PoolTarget,
+    own: Mapping[str, PoolTarget],
+    ratio: Mapping[str, Any] | None,
+    pools: Mapping[str, PoolInput],
+) -> dict[str, Estimate]:
+    """Say how many replicas the highest demand seen asks for, by pool, where that is known."""
+    peaks = {}
+    for target in {driver.pool: driver, **own}.values():
+        peak = pools[target.pool].peak_demand_per_second
+        if peak is not None and target.kind == "total" and target.target.value:
+            peaks[target.pool] = _divided(peak, target.target)
+    if ratio is not None and not own and driver.pool in peaks:
+        per_decode = (ratio["min"], ratio["prefillPerDecode"], ratio["max"])
+        follows = per_decode if driver.pool == "decode" else tuple(1 / x for x in per_decode[::-1])
+        lead = peaks[driver.pool]
+        other = "prefill" if driver.pool == "decode" else "decode"
+        peaks[other] = Estimate(
+            (lead.value or 0.0) * follows[2],
+            None if lead.low is None else lead.low * follows[0],
+            None if lead.high is None else lead.high * follows[2],
+            days=lead.days,
+        )
+    return peaks
+
+
+def _divided(peak: float, target: Estimate) -> Estimate:
+    value = target.value or 0.0
+    return Estimate(
+        peak / value,
+        peak / target.high if target.high else None,
+        peak / target.low if target.low else None,
+        days=target.days,
+    )

@@ -1,0 +1,121 @@
+"""The YAML that policies are written and read in: plain data, no surprises.
+
+Reading: numbers and words as YAML 1.2 has them (`no`, `12:30` and dates are text), no duplicate
+keys, no aliases, no tags, one document. Writing: text that YAML 1.1 or 1.2 would take for something
+else is quoted, so that whatever reads it gets the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+from signalstudy.vocabulary.errors import ConfigurationError
+
+LARGEST_BYTES = 1_000_000
+_FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_INTEGER = re.compile(r"^[-+]?[0-9]+$")
+_BOOLEAN = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
+_NULL = re.compile(r"^(~|null|Null|NULL|)$")
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+
+
+class _Reader(yaml.SafeLoader):
+    """Safe loading with YAML 1.2 scalars, refusing what a policy never needs."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own convention
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Refuse aliases: a few lines of them can stand for gigabytes."""
+        if self.check_event(yaml.events.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.constructor.ConstructorError(
+                None, None, "aliases are not allowed", event.start_mark
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Refuse a key that stands twice, and keys that are not text."""
+        seen = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:str":
+                raise yaml.constructor.ConstructorError(
+                    None, None, "keys have to be text", key.start_mark
+                )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern, _first in (
+    ("bool", _BOOLEAN, "tTfF"),
+    ("int", _INTEGER, "-+0123456789"),
+    ("float", _FLOAT, "-+.0123456789"),
+    ("null", _NULL, ["~", "n", "N", ""]),
+):
+    _Reader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+
+
+class _Writer(yaml.SafeDumper):
+    """Safe dumping without aliases, quoting also what only YAML 1.2 takes for a number."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  # PyYAML's signature
+        """Write every value out where it stands."""
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+        """Indent lists below their key, as Kubernetes manifests do in documentation."""
+        super().increase_indent(flow, indentless=False)
+
+
+_Writer.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _write_text(writer: _Writer, text: str) -> yaml.Node:
+    """Double-quote what has more than one line or cannot be seen; PyYAML folds such text."""
+    style = None if text.isprintable() else '"'
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Writer.add_representer(str, _write_text)
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Write a document in its own key order."""
+    return yaml.dump(document, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=2**31)
+
+
+def parse(text: str, place: str) -> Any:
+    """Read one document; ConfigurationError names the place and the line."""
+    if len(text) > LARGEST_BYTES:
+        raise ConfigurationError(
+            f"{place}: {len(text)} characters are more than a policy has ({LARGEST_BYTES})."
+        )
+    try:
+        return yaml.load(text, Loader=_Reader)  # noqa: S506  # _Reader is a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f", line {mark.line + 1}"
+        problem = error.problem or error.context or "broken"
+        raise ConfigurationError(f"{place}{line}: not readable as YAML: {problem}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(
+            f"{place}: not readable as YAML: {one_line(str(error))}."
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise ConfigurationError(
+            f"{place}: not readable as YAML: nested too deeply or a number too long."
+        ) from error
+
+
+def one_line(text: str) -> str:
+    """Escape whatever would end or disguise a line of comment."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii")
+        for letter in text
+    )
