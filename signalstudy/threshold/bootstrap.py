@@ -1,0 +1,103 @@
+"""Bootstrap: how the fit moves when whole blocks of time are drawn again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+
+DRAWS = 1000
+DAY_SECONDS = 86_400.0
+FEWEST_DAYS = 5
+"""From here on days are the blocks: they are the exchangeable unit in production."""
+
+SHORTEST_BLOCK_SECONDS = {"production": 600.0, "pressure-test": 120.0}
+DECORRELATION_TIMES = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Which row belongs to which block, `of_row` (rows,), and how blocks are drawn.
+
+    `circular_rows` > 0: blocks are runs of so many rows, starting anywhere and wrapping around,
+    so that no cut is favoured when there are few. `name` says it for people.
+    """
+
+    of_row: Integers
+    count: int
+    name: str
+    circular_rows: int = 0
+
+    def weights(self, draws: int, generator: np.random.Generator) -> Floats:
+        """Draw how often each unit counts, (draws, units): a unit is a block, or a row."""
+        if self.circular_rows == 0:
+            even = np.full(self.count, 1.0 / self.count)
+            return generator.multinomial(self.count, even, size=draws).astype(float)
+        rows = self.of_row.size
+        starts = generator.multinomial(self.count, np.full(rows, 1.0 / rows), size=draws)
+        wrapped = np.concatenate([starts[:, rows - self.circular_rows + 1 :], starts], axis=1)
+        sums = np.cumsum(np.pad(wrapped, ((0, 0), (1, 0))), axis=1)
+        return (sums[:, self.circular_rows :] - sums[:, : -self.circular_rows]).astype(float)
+
+    def sums(self, values: Floats, bin_of_row: Integers, bins: int) -> Floats:
+        """Sum one value a row into (units, bins), the sufficient statistics of the bootstrap."""
+        unit = np.arange(self.of_row.size) if self.circular_rows else self.of_row
+        units = self.of_row.size if self.circular_rows else self.count
+        flat = np.bincount(unit * bins + bin_of_row, weights=values, minlength=units * bins)
+        return flat.reshape(units, bins)
+
+
+def choose_blocks(
+    time_seconds: Floats, bin_seconds: float, residuals: Floats, *, role: str
+) -> Blocks:
+    """Choose the blocks of methods 8.3 step 4 for rows at these times.
+
+    Days where there are five or more; else the longer of 10 min (2 min in a pressure test, drawn
+    circularly) and 5 decorrelation times of the residuals, but at most an eighth of the span.
+    """
+    order = np.argsort(time_seconds, kind="stable")
+    offset = time_seconds - time_seconds.min()
+    span_seconds = float(offset.max()) + bin_seconds
+    if role != "pressure-test" and span_seconds >= FEWEST_DAYS * DAY_SECONDS:
+        blocks = Blocks(*_label(np.floor(offset / DAY_SECONDS)), name="days")
+        if blocks.count >= FEWEST_DAYS:
+            return blocks
+    shortest = SHORTEST_BLOCK_SECONDS[role]
+    wished = DECORRELATION_TIMES * decorrelation_seconds(residuals[order], bin_seconds)
+    length = max(shortest, min(wished, span_seconds / 8.0))
+    name = f"blocks of {length / 60.0:.0f} min"
+    if role != "pressure-test":
+        return Blocks(*_label(np.floor(offset / length)), name=name)
+    rows = min(max(1, math.ceil(length / bin_seconds)), time_seconds.size)
+    of_row = np.empty(time_seconds.size, dtype=np.int64)
+    of_row[order] = np.arange(time_seconds.size) // rows
+    count = int(of_row.max()) + 1
+    return Blocks(of_row, count, f"circular {name}", circular_rows=rows)
+
+
+def decorrelation_seconds(values: Floats, bin_seconds: float) -> float:
+    """Give the integral time scale (1 + 2 sum of the ACF) x bin, summed up to its first zero."""
+    centred = values - values.mean()
+    size = centred.size
+    variance = float(centred @ centred)
+    if size < 4 or variance <= 0.0:
+        return bin_seconds
+    spectrum = np.abs(np.fft.rfft(centred, 2 * size)) ** 2
+    correlation = np.fft.irfft(spectrum)[: size // 2] / variance
+    below = np.flatnonzero(correlation[1:] <= 2.0 / math.sqrt(size))
+    last = int(below[0]) + 1 if below.size else correlation.size
+    return float(1.0 + 2.0 * correlation[1:last].sum()) * bin_seconds
+
+
+def _label(keys: Floats) -> tuple[Integers, int]:
+    """Number the distinct keys from 0, and count them."""
+    distinct, labels = np.unique(keys, return_inverse=True)
+    return labels.astype(np.int64).ravel(), int(distinct.size)

@@ -1,0 +1,210 @@
+"""Fit: from a service's timeline and objectives to its Threshold and P/D ratio."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from signalstudy.threshold.capacity import fit_capacity
+from signalstudy.threshold.pd_ratio import fit_pd_ratio
+from signalstudy.threshold.points import fit_points
+from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
+from signalstudy.threshold.threshold import Capacity, PdRatio, Threshold
+from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from signalstudy.timeline.points import OperatingPoints
+    from signalstudy.timeline.timeline import Timeline
+    from signalstudy.vocabulary.objectives import Objective
+
+LEAST_TOLERANCE_RATIO = 0.05
+NOISE_STANDARD_DEVIATIONS = 2.0
+"""Tolerance in units of the signal's noise: a still demand crosses it in about 2 % of looks."""
+
+WORK_POOLS = ("prefill", "decode", "unified")
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Where a capacity can come from."""
+
+    timeline: Timeline | None
+    pressure_test: Timeline | None
+    points: OperatingPoints | None
+
+    @property
+    def recorded(self) -> list[Timeline]:
+        """Production first: its traffic is the real one."""
+        return [part for part in (self.timeline, self.pressure_test) if part is not None]
+
+    @property
+    def pools(self) -> list[str]:
+        """The pools that do work, in any of the recordings."""
+        return [name for name in WORK_POOLS if any(name in part.pools for part in self.recorded)]
+
+
+def fit_threshold(
+    timeline: Timeline | None,
+    ranking_best: tuple[str, str] | None,
+    objectives: Sequence[Objective],
+    *,
+    pressure_test: Timeline | None = None,
+    points: OperatingPoints | None = None,
+    startup_seconds: float | None = None,
+    seen_lag_seconds: float | None = None,
+    noise_ratio: float | None = None,
+    evaluation_seconds: float = 15.0,
+    seed: int = 0,
+) -> tuple[Threshold, PdRatio]:
+    """Fit what a replica bears in units of one signal, the target from it, and the P/D ratio.
+
+    Parameters
+    ----------
+    timeline
+        Production; None where there are only a pressure test or points.
+    ranking_best
+        (pool, signal) of the best proportional signal. None: decode tokens/s, the paper's choice.
+    pressure_test
+        A deliberate ramp; its capacity is used where production never visited the knee.
+    points
+        Steady states at fixed concurrency, used where no recording gives a capacity.
+    startup_seconds
+        As configured; start-ups seen in the recordings come first.
+    seen_lag_seconds, noise_ratio
+        Of the signal: upper bound of the lag a controller sees, and noise over level.
+
+    """
+    sources = _Sources(timeline, pressure_test, points)
+    pool, signal = _pool_and_signal(sources, ranking_best)
+    capacities = {
+        name: _capacity(sources, name, None, objectives, seed) for name in sources.pools
+    }
+    own = capacities.get(pool)
+    capacity = (
+        own
+        if own is not None and own.signal == signal
+        else _capacity(sources, pool, signal, objectives, seed)
+    )
+    if points is not None and not capacities:
+        capacities = {capacity.pool: capacity}
+    horizon = estimate_horizon(
+        [part.startup_seconds for part in sources.recorded],
+        startup_seconds,
+        seen_lag_seconds,
+        evaluation_seconds,
+    )
+    headrooms = {
+        name: estimate_headroom(
+            timeline,
+            timeline.pools.get(name) if timeline is not None else None,
+            horizon.value or 0.0,
+            seed=seed,
+        )
+        for name in {pool, *capacities}
+    }
+    tolerance = max(LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS * (noise_ratio or 0.0))
+    threshold = Threshold(
+        signal=capacity.signal,
+        pool=capacity.pool,
+        per_replica=capacity.per_replica,
+        target=draft_target(capacity.per_replica, headrooms[pool], tolerance),
+        binding=capacity.binding,
+        max_observed=capacity.max_observed,
+        headroom_ratio=headrooms[pool],
+        horizon_seconds=horizon,
+        tolerance_ratio=tolerance,
+        capacities=capacities,
+        by_hardware=capacity.by_hardware,
+    )
+    return threshold, _pd_ratio(sources, capacities, headrooms)
+
+
+def draft_target(capacity: Estimate, headroom: Estimate, tolerance_ratio: float) -> Estimate:
+    """Give target = low / (R (1 + tolerance)): demand may rest at (1 + tolerance) x target.
+
+    `low` and `high` are what the intervals of capacity and ramp factor leave of it.
+    """
+    if capacity.status == "not_applicable":
+        return not_applicable(f"No target without a capacity. {capacity.note}")
+    if capacity.low is None:
+        return unidentified(f"No target without a safe bound of the capacity. {capacity.note}")
+    ramp = headroom.value or DEFAULT_HEADROOM_RATIO
+    value = capacity.low / (ramp * (1.0 + tolerance_ratio))
+    least = capacity.low / ((headroom.high or ramp) * (1.0 + tolerance_ratio))
+    most = (capacity.value or capacity.low) / ((headroom.low or ramp) * (1.0 + tolerance_ratio))
+    assumed = "" if headroom.is_known else f"Ramp factor {ramp:g} assumed: {headroom.note}"
+    return Estimate(
+        value,
+        low=min(least, value),
+        high=max(most, value),
+        status=capacity.status,
+        note=" ".join(part for part in (capacity.note, assumed) if part),
+        effective_observations=capacity.effective_observations,
+        days=capacity.days,
+        method=f"capacity's safe bound / (ramp factor {ramp:.3g} x {1.0 + tolerance_ratio:.3g})",
+    )
+
+
+def _pool_and_signal(sources: _Sources, best: tuple[str, str] | None) -> tuple[str, str | None]:
+    """Choose what to fit: the best signal where a recording has its pool, else decode's work."""
+    if best is not None and any(best[0] in part.pools for part in sources.recorded):
+        return best
+    known = sources.pools
+    for name in ("decode", "unified", "prefill"):
+        if name in known:
+            return name, None
+    return "unified", None
+
+
+def _capacity(
+    sources: _Sources, pool: str, signal: str | None, objectives: Sequence[Objective], seed: int
+) -> Capacity:
+    """Fit a pool in every recording that has it, and keep the one that tells most."""
+    found = [
+        replace(fitted, per_replica=_with_origin(fitted.per_replica, part, sources))
+        for part in sources.recorded
+        if pool in part.pools
+        for fitted in [fit_capacity(part, pool, objectives, signal=signal, seed=seed)]
+    ]
+    if sources.points is not None and pool == "unified" and signal in (None, WORK):
+        if not any(capacity.per_replica.low is not None for capacity in found):
+            found.append(fit_points(sources.points, objectives))
+    if not found:
+        nothing = not_applicable("There is no recording and no measured point to fit a capacity to.")
+        return Capacity(pool, signal or WORK, nothing, "", None)
+    return min(found, key=_preference)
+
+
+WORK = "decode_tokens_per_second"
+
+
+def _preference(capacity: Capacity) -> tuple[int, float]:
+    """Order capacities: a visited knee, else the largest lower bound, else whatever there is."""
+    estimate = capacity.per_replica
+    order = ("ok", "lower_bound", "extrapolated", "censored", "unidentified", "not_applicable")
+    bound = -(estimate.low or 0.0) if estimate.status == "lower_bound" else 0.0
+    return order.index(estimate.status), bound
+
+
+def _with_origin(estimate: Estimate, part: Timeline, sources: _Sources) -> Estimate:
+    """Say which recording a capacity comes from, where there is a choice."""
+    if len(sources.recorded) < 2:
+        return estimate
+    return replace(estimate, note=f"{estimate.note} From {part.role} data.".strip())
+
+
+def _pd_ratio(
+    sources: _Sources, capacities: dict[str, Capacity], headrooms: dict[str, Estimate]
+) -> PdRatio:
+    """Fit the ratio on the mix of production, else of the pressure test."""
+    decode, prefill = capacities.get("decode"), capacities.get("prefill")
+    ramps = {name: r.value or DEFAULT_HEADROOM_RATIO for name, r in headrooms.items()}
+    return fit_pd_ratio(
+        sources.timeline or sources.pressure_test,
+        decode,
+        prefill,
+        decode_headroom_ratio=ramps.get("decode", 1.0),
+        prefill_headroom_ratio=ramps.get("prefill", 1.0),
+    )
