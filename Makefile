@@ -1,0 +1,86 @@
+# The one door to everything; needs make and Python 3.11 or newer, nothing else.
+#
+#   make demo    install what the lock says, study the shipped sample, say where the report is
+#   make test    the same with the tools of development, then every test
+#   make lint    ruff, mypy, import-linter, sqlfluff
+#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+INSTALL_LOCK := $(PIP) install --require-hashes --requirement
+# the build tools stand in the lock too, so building fetches nothing
+INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
+TEST_ARGS ?= -n 2
+DEMO ?= demo-study
+
+# numbers that do not depend on how many threads a machine has
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.PHONY: help demo test lint wheel check-wheel lock bench clean
+
+help:
+	@sed -n '3,6s/^# *//p' Makefile
+
+demo: $(VENV)/.runtime
+	$(BIN)/signalstudy demo --out $(DEMO)
+	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(TEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/sqlfluff lint queries
+
+wheel: $(VENV)/.dev
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist .
+
+check-wheel: wheel
+	$(BIN)/python tests/house/try_wheel.py dist/*.whl
+
+lock: $(VENV)/.dev
+	$(PIP) install "uv>=0.5"
+	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group build --output-file requirements.txt pyproject.toml
+	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+
+# one lock for Linux and macOS, x86 and arm, every Python we support; it names no index
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+bench: $(VENV)/.dev
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf $(VENV) dist build $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.runtime: requirements.txt pyproject.toml | $(BIN)/python
+	$(INSTALL_LOCK) requirements.txt
+	$(INSTALL_SELF)
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
+	$(INSTALL_LOCK) requirements-dev.txt
+	$(INSTALL_SELF)
+	@touch $@ $(VENV)/.runtime
+
+# the newest Python that we support and that can make virtual environments; PYTHON=... overrides
+$(BIN)/python:
+	@for python in "$(PYTHON)" python3.14 python3.13 python3.12 python3.11 python3 python; do \
+		test -n "$$python" || continue; \
+		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null || continue; \
+		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then lame="$$python"; continue; fi; \
+		echo "making $(VENV) with $$("$$python" --version)"; \
+		exec "$$python" -m venv $(VENV); \
+	done; \
+	if test -n "$$lame"; then \
+		echo "make: $$lame cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+	else \
+		echo "make: no Python 3.11 to 3.14 found; name one with PYTHON=/path/to/python3" >&2; \
+	fi; \
+	exit 1
