@@ -29,6 +29,7 @@ class SignalView:
     (centre of the demand's sample) of the same step; a lag of k steps is k*step + this.
     `window_seconds`, `scrape_seconds`, `refresh_seconds`: see SignalSeries.
     `circular`: the sentence that says the signal is the demand itself, or "".
+    `excluded_steps`: how many steps lie in [[exclude]] spans; they are NaN in every array.
     """
 
     pool: str
@@ -48,6 +49,7 @@ class SignalView:
     refresh_seconds: float = 0.0
     circular: str = ""
     seed: int = 0
+    excluded_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,111 @@
+"""Response to capacity: does the signal fall when replicas are added."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.series import moving_mean, shifted
+from signalstudy.vocabulary.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.prepared import Prepared
+    from signalstudy.vocabulary.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+FEWEST_STEPS = 50
+LEAST_SHARE_ELSEWHERE = 0.02
+MOST_COLLINEAR = 0.98
+"""Share of ln N that ln d may explain; at a correlation of 0.87 the estimate was still exact."""
+
+
+def capacity_elasticity(prepared: Prepared) -> Estimate:
+    """Per cent by which the signal per replica moves when replicas grow by 1 % at equal demand.
+
+    Least squares of ln s on 1, ln d, ln N over lag-aligned steps, block bootstrap; a total is
+    divided by N first, which makes -1 arithmetic (methods, section 11, check 3). Proportional
+    control needs an upper bound of at most -0.5.
+    """
+    signal, demand, replicas = _positive_steps(prepared)
+    known = np.isfinite(signal)
+    _replicas_must_change(replicas[known])
+    y, x, n = np.log(signal), np.log(demand), np.log(replicas)
+    x, n, y = (values - np.nanmean(values) for values in (x, n, y))
+    explained = _share_explained(x[known], n[known])
+    if explained > MOST_COLLINEAR:
+        raise NotEnoughDataError(
+            f"Demand explains {explained:.1%} of when replicas changed, so what replicas do to the "
+            "signal cannot be told apart from what demand does."
+        )
+    one = known.astype(np.float64)
+    columns = [one, x, n]
+    gram = prepared.blocks.sums(np.column_stack([a * b for a in columns for b in columns]))
+    moment = prepared.blocks.sums(np.column_stack([a * y for a in columns]))
+    value = _coefficients(gram.sum(axis=0)[None], moment.sum(axis=0)[None])[0, 2]
+    weights = prepared.blocks.weights
+    resampled = _coefficients(weights @ gram, weights @ moment)[:, 2]
+    is_total = prepared.view.kind == "total"
+    return bootstrapped(
+        float(value),
+        resampled,
+        method="least squares of ln signal on ln demand and ln replicas, block bootstrap",
+        note=f"replicas {np.nanmin(replicas):g} to {np.nanmax(replicas):g}, "
+        + ("a total divided by replicas, where -1 is arithmetic, " if is_total else "")
+        + prepared.shape_note,
+    )
+
+
+def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
+    """Signal per replica, demand and replicas (n,), NaN where any is unknown or not positive."""
+    replicas = shifted(prepared.view.replicas, prepared.alignment[0])
+    if not np.isfinite(replicas).any():
+        raise NotEnoughDataError("not tested: the number of ready replicas is not known.")
+    replicas = moving_mean(np.where(prepared.known, replicas, np.nan), prepared.shape_width)
+    signal = prepared.smooth(prepared.signal)
+    demand = prepared.smooth(prepared.view.demand)
+    usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)
+    positive = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
+    usable &= np.logical_and.reduce(positive)
+    if usable.sum() < FEWEST_STEPS:
+        raise NotEnoughDataError(
+            f"Only {usable.sum()} steps hold a positive signal, demand and replicas; at least "
+            f"{FEWEST_STEPS} are needed."
+        )
+    signal, demand, replicas = (
+        np.where(usable, values, np.nan) for values in (signal, demand, replicas)
+    )
+    if prepared.view.kind == "total":
+        signal = signal / replicas
+    return signal, demand, replicas
+
+
+def _replicas_must_change(replicas: Floats) -> None:
+    """Raise on a fixed fleet, or one that left its usual size for a moment only."""
+    counts = np.round(replicas)
+    usual, times = np.unique(counts, return_counts=True)
+    if usual.size == 1:
+        raise NotEnoughDataError("not tested: replicas never changed.")
+    elsewhere = 1.0 - float(times.max()) / counts.size
+    if elsewhere < LEAST_SHARE_ELSEWHERE:
+        raise NotEnoughDataError(
+            f"not tested: replicas left {usual[times.argmax()]:g} for only {elsewhere:.1%} of the "
+            "time."
+        )
+
+
+def _share_explained(x: Floats, y: Floats) -> float:
+    """R2 of y on x, both centred (n,); 0 where one of them does not vary."""
+    spread = float((x**2).sum() * (y**2).sum())
+    return float((x * y).sum()) ** 2 / spread if spread > 0.0 else 0.0
+
+
+def _coefficients(gram: Floats, moment: Floats) -> Floats:
+    """Solve rows of normal equations, gram (rows, p p) and moment (rows, p): (rows, p)."""
+    p = moment.shape[1]
+    inverse = np.linalg.pinv(gram.reshape(-1, p, p), rcond=1e-10, hermitian=True)
+    return np.asarray(np.einsum("rpq,rq->rp", inverse, moment), dtype=np.float64)

@@ -1,0 +1,98 @@
+"""Cache distortion: does the prefix cache bend the relation to work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import Estimate, not_applicable
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.prepared import Prepared
+
+    Floats = NDArray[np.float64]
+
+LEAST_MOVEMENT_RATIO = 0.05
+TERCILES = 3
+HISTOGRAM_BINS = 100
+LEAST_WORK_QUANTILE = 0.05
+FEWEST_STEPS = 60
+
+
+def cache_distortion_ratio(prepared: Prepared) -> Estimate:
+    """Range over median of signal per unit of work across terciles of the cache hit ratio.
+
+    The median of signal / work in each tercile, (max - min) / median of the three; work is the
+    reference, uncached tokens where they are known (methods 7.1). 0: the cache does not matter.
+    """
+    hits = prepared.smooth(prepared.view.hit_ratio)
+    if not np.isfinite(hits).any():
+        return not_applicable("The prefix-cache hit ratio is not in the data.")
+    work = prepared.smooth(prepared.reference)
+    signal = prepared.smooth(prepared.signal)
+    known = np.isfinite(hits) & np.isfinite(work)
+    # Night hours without work would make the ratio a matter of a few requests.
+    least = float(np.quantile(work[known], LEAST_WORK_QUANTILE)) if known.any() else 0.0
+    known &= np.where(known, work, 0.0) > max(least, 0.0)
+    if known.sum() < FEWEST_STEPS:
+        raise NotEnoughDataError(
+            f"Only {known.sum()} steps hold the signal, work and the cache hit ratio; at least "
+            f"{FEWEST_STEPS} are needed."
+        )
+    low, high = np.quantile(hits[known], (0.1, 0.9))
+    if high - low < LEAST_MOVEMENT_RATIO:
+        return not_applicable(
+            f"The cache hit ratio hardly moves: {low:.2f} to {high:.2f} in 80 % of the time."
+        )
+    inner_edges = np.quantile(hits[known], np.arange(1, TERCILES) / TERCILES)
+    tercile = np.searchsorted(inner_edges, hits[known], side="right")
+    per_work = signal[known] / work[known]
+    histogram, centres = _histogram(prepared, per_work, tercile, known)
+    medians = np.array([float(np.median(per_work[tercile == k])) for k in range(TERCILES)])
+    middle = float(np.median(medians))
+    if middle == 0.0:
+        raise NotEnoughDataError("The signal is zero most of the time, whatever the cache does.")
+    resampled = np.einsum("rb,bth->rth", prepared.blocks.weights, histogram, optimize=True)
+    return bootstrapped(
+        float(np.ptp(medians)) / abs(middle),
+        _distortion(_medians(resampled, centres)),
+        method="tercile medians of signal per work, block bootstrap",
+        note=f"signal per work of {', '.join(f'{m:.4g}' for m in medians)} from the lowest to the "
+        f"highest third of hit ratios ({low:.2f} to {high:.2f}), {prepared.shape_note}",
+    )
+
+
+def _histogram(
+    prepared: Prepared, per_work: Floats, tercile: NDArray[np.intp], known: NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Count steps by block, tercile and quantile bin of signal per work; and the bins' medians."""
+    shares = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
+    centres = np.unique(np.quantile(per_work, shares))
+    edges = (centres[1:] + centres[:-1]) / 2.0
+    cell = (prepared.blocks.of_step[known] * TERCILES + tercile) * centres.size
+    cell = cell + np.searchsorted(edges, per_work)
+    shape = (prepared.blocks.count, TERCILES, centres.size)
+    counts = np.bincount(cell, minlength=int(np.prod(shape)))
+    return counts.reshape(shape).astype(np.float64), centres
+
+
+def _medians(histogram: Floats, centres: Floats) -> Floats:
+    """Weighted medians of histograms (replicates, terciles, bins), NaN where one is empty."""
+    running = histogram.cumsum(axis=2)
+    total = running[:, :, -1:]
+    place = (running < total / 2.0).sum(axis=2)
+    found = centres[np.minimum(place, centres.size - 1)]
+    return np.where(total[:, :, 0] > 0.0, found, np.nan)
+
+
+def _distortion(medians: Floats) -> Floats:
+    """Range over middle of rows of tercile medians, NaN where a tercile is empty or middle is 0."""
+    middle = np.abs(np.sort(medians, axis=1)[:, 1])
+    spread = medians.max(axis=1) - medians.min(axis=1)
+    defined = np.isfinite(spread) & (middle > 0.0)
+    return np.where(defined, spread / np.where(defined, middle, 1.0), np.nan)

@@ -1,0 +1,148 @@
+"""gather_evidence: every measure of every signal of every pool of one service."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.evidence.evidence import Evidence, SignalEvidence, SignalView
+from signalstudy.evidence.losses import block_losses
+from signalstudy.evidence.measures import MEASURES
+from signalstudy.evidence.prepared import Prepared
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import not_applicable, unidentified
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.measures import Measure
+    from signalstudy.timeline.timeline import Demand, PoolTimeline, SignalSeries, Timeline
+    from signalstudy.vocabulary.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+HORIZON_SECONDS = 120.0
+SAME_WITHIN = 1e-6
+SAME_SHARE = 0.99
+"""Equal within 1e-6 in more than 99 % of the steps: one series twice (methods, section 11)."""
+
+
+def gather_evidence(
+    timeline: Timeline, *, seed: int = 0, horizon_seconds: float = HORIZON_SECONDS
+) -> Evidence:
+    """Ask every measure of every signal of one service.
+
+    `horizon_seconds`: how far ahead the replicas needed are predicted for `block_losses`; the time
+    until new capacity serves. Measures that cannot answer say so in a sentence.
+    """
+    signals = tuple(
+        _gather_signal(view_signal(timeline, pool, series, seed), series.source, horizon_seconds)
+        for pool in timeline.pools.values()
+        for series in pool.signals.values()
+    )
+    sources = {
+        name: pool.demand.source for name, pool in timeline.pools.items() if pool.demand is not None
+    }
+    return Evidence(service=timeline.service, signals=signals, demand_source=sources)
+
+
+def view_signal(
+    timeline: Timeline, pool: PoolTimeline, series: SignalSeries, seed: int = 0
+) -> SignalView:
+    """Make the arrays that measures see of one signal; excluded steps become NaN."""
+    usable = timeline.usable
+    unknown = np.full(timeline.time_seconds.shape, np.nan)
+    demand = _known(pool.demand.per_second, usable) if pool.demand is not None else unknown
+    replicas = _known(pool.ready_replicas, usable)
+    signal = _known(series.values, usable)
+    return SignalView(
+        pool=pool.pool,
+        name=series.name,
+        kind=series.kind,
+        time_seconds=timeline.time_seconds,
+        step_seconds=timeline.step_seconds,
+        signal=signal,
+        demand=demand,
+        reference=_reference(demand, replicas, series.kind),
+        replicas=replicas,
+        hit_ratio=_known(timeline.prefix_cache_hit_ratio, usable),
+        # Demand is a mean over the step, its centre half a step before the time.
+        centre_offset_seconds=(timeline.step_seconds - series.averaged_seconds) / 2.0,
+        averaged_seconds=series.averaged_seconds,
+        window_seconds=series.window_seconds,
+        scrape_seconds=series.scrape_seconds,
+        refresh_seconds=series.refresh_seconds,
+        circular=_circularity(pool.demand, series.name, signal),
+        seed=seed,
+        excluded_steps=int((~usable).sum()),
+    )
+
+
+def _gather_signal(view: SignalView, source: str, horizon_seconds: float) -> SignalEvidence:
+    """Ask every measure of one signal."""
+    prepared = Prepared(view)
+    days = float(np.isfinite(view.signal).sum()) * view.step_seconds / 86400.0
+    has_demand = bool(np.isfinite(view.reference).any())
+    measures = {
+        name: _answer(measure, prepared, has_demand=has_demand, days=days)
+        for name, measure in MEASURES.items()
+    }
+    return SignalEvidence(
+        pool=view.pool,
+        signal=view.name,
+        kind=view.kind,
+        measures=measures,
+        block_losses=block_losses(prepared, horizon_seconds) if has_demand else None,
+        source=source,
+    )
+
+
+def _answer(measure: Measure, prepared: Prepared, *, has_demand: bool, days: float) -> Estimate:
+    """Ask one measure; what it cannot answer becomes a status with its sentence."""
+    view = prepared.view
+    if measure.needs_demand and not has_demand:
+        return not_applicable(
+            f"The demand on pool {view.pool!r} is not known: add gateway metrics or a request log."
+        )
+    if measure.compares and view.circular:
+        return not_applicable(view.circular)
+    try:
+        answer = measure.function(prepared)
+        if measure.needs_demand and answer.is_known:
+            answer = replace(answer, effective_observations=prepared.effective_observations)
+    except NotEnoughDataError as error:
+        return unidentified(str(error))
+    return answer.with_days(days)
+
+
+def _known(values: Floats, usable: NDArray[np.bool_]) -> Floats:
+    """Keep the finite values of usable steps (n,), NaN elsewhere."""
+    return np.where(usable & np.isfinite(values), values, np.nan)
+
+
+def _reference(demand: Floats, replicas: Floats, kind: str) -> Floats:
+    """Demand for a total, demand per ready replica for an intensive signal (n,).
+
+    Demand itself where the data hold no replicas at all; unknown where none was ready.
+    """
+    if kind == "total" or not np.isfinite(replicas).any():
+        return demand
+    ready = np.where(np.isfinite(replicas), replicas, 0.0) > 0.0
+    return np.where(ready, demand / np.where(ready, replicas, 1.0), np.nan)
+
+
+def _circularity(demand: Demand | None, name: str, signal: Floats) -> str:
+    """Say why comparing the signal with demand would prove nothing, or give ''."""
+    if demand is None:
+        return ""
+    both = np.isfinite(signal) & np.isfinite(demand.per_second)
+    size = np.maximum(np.abs(demand.per_second[both]), 1e-12)
+    same = np.abs(signal[both] - demand.per_second[both]) <= SAME_WITHIN * size
+    if name not in demand.same_as and not (same.size and same.mean() > SAME_SHARE):
+        return ""
+    return (
+        f"Demand was taken from this very signal ({demand.source}), so comparing the two proves "
+        "nothing: gateway metrics or a request log would give demand of its own."
+    )

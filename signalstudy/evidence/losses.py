@@ -1,0 +1,106 @@
+"""How well the replicas needed a little later are predicted from the signal now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import isotonic_regression
+
+from signalstudy.evidence.series import moving_mean, shifted, varies
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.prepared import Prepared
+
+    Floats = NDArray[np.float64]
+
+PINBALL_QUANTILE = 0.9
+"""A replica too few costs nine times one too many."""
+FOLDS = 6
+PREDICTOR_BINS = 20
+FEWEST_STEPS = 60
+FEWEST_BLOCKS = 6
+LEAST_BLOCK_COVERAGE = 0.5
+LONGEST_HORIZON_SHARE = 1.0 / 8.0
+
+
+def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
+    """Mean pinball loss per block (blocks,) of the replicas needed, predicted from the signal.
+
+    Needed at t + H: demand there over the median demand per ready replica (over its own mean where
+    replicas are unknown). Predicted from what is there at t, not lag-aligned: the pool's total (an
+    intensive signal times its replicas) through a monotone 90 % quantile curve fitted on other
+    blocks (methods 7.3). Blocks are those of the record, the same for all signals of a pool; NaN
+    where less than half of a block is known; None where nothing can be judged. H is at most an
+    eighth of the record.
+    """
+    view = prepared.view
+    if view.circular:
+        return None
+    n = view.time_seconds.size
+    steps = min(
+        max(1, round(horizon_seconds / view.step_seconds)), max(1, int(n * LONGEST_HORIZON_SHARE))
+    )
+    needed = _replicas_needed(view.demand, view.replicas, prepared.shape_width)
+    target = shifted(needed, steps)
+    predictor = view.signal
+    if view.kind != "total" and np.isfinite(view.replicas).any():
+        predictor = view.signal * view.replicas
+    known = np.isfinite(target) & np.isfinite(predictor)
+    if known.sum() < FEWEST_STEPS or not varies(target[known]):
+        return None
+    loss = _held_out_pinball(predictor, target, known, prepared)
+    judged = prepared.blocks.sums(np.isfinite(loss).astype(np.float64))
+    present = prepared.blocks.sums(np.isfinite(target).astype(np.float64))
+    covered = (judged > 0.0) & (judged >= LEAST_BLOCK_COVERAGE * present)
+    if covered.sum() < FEWEST_BLOCKS:
+        return None
+    totals = prepared.blocks.sums(loss)
+    return np.where(covered, totals / np.maximum(judged, 1.0), np.nan)
+
+
+def _replicas_needed(demand: Floats, replicas: Floats, width: int) -> Floats:
+    """Demand in units of what one replica usually takes (n,); of its mean without replicas."""
+    positive = np.where(np.isfinite(replicas), replicas, 0.0) > 0.0
+    per_replica = demand[positive] / replicas[positive]
+    per_replica = per_replica[np.isfinite(per_replica) & (per_replica > 0.0)]
+    if per_replica.size:
+        unit = float(np.median(per_replica))
+    else:
+        unit = float(np.nanmean(demand)) if np.isfinite(demand).any() else 0.0
+    if unit <= 0.0:
+        return np.full(demand.shape, np.nan)
+    return moving_mean(demand, width) / unit
+
+
+def _held_out_pinball(
+    predictor: Floats, target: Floats, known: NDArray[np.bool_], prepared: Prepared
+) -> Floats:
+    """Pinball loss at each step (n,) of a curve fitted on the other folds of blocks."""
+    loss = np.full(target.shape, np.nan)
+    fold_of = prepared.blocks.of_step % min(FOLDS, prepared.blocks.count)
+    for fold in np.unique(fold_of[known]):
+        held_out = known & (fold_of == fold)
+        training = known & (fold_of != fold)
+        if training.sum() < FEWEST_STEPS // 2:
+            continue
+        guess = _quantile_curve(predictor[training], target[training], predictor[held_out])
+        short = target[held_out] - guess
+        loss[held_out] = np.maximum(PINBALL_QUANTILE * short, (PINBALL_QUANTILE - 1.0) * short)
+    return loss
+
+
+def _quantile_curve(x: Floats, y: Floats, at: Floats) -> Floats:
+    """Monotone curve through the 90 % quantile of y in equal-count bins of x, read off at `at`."""
+    order = np.argsort(x, kind="stable")
+    bins = min(PREDICTOR_BINS, max(2, x.size // PREDICTOR_BINS))
+    levels = np.array([part.mean() for part in np.array_split(x[order], bins)])
+    heights = np.array(
+        [np.quantile(part, PINBALL_QUANTILE) for part in np.array_split(y[order], bins)]
+    )
+    rises = float(((levels - levels.mean()) * (heights - heights.mean())).sum()) >= 0.0
+    curve = isotonic_regression(heights, increasing=rises).x
+    distinct, first = np.unique(levels, return_index=True)
+    return np.asarray(np.interp(at, distinct, curve[first]), dtype=np.float64)

@@ -1,0 +1,147 @@
+"""One signal made ready for its measures: blocks, lag, aligned arrays, response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.evidence.blocks import Blocks, cut_blocks
+from signalstudy.evidence.crosscovariance import (
+    FEWEST_INDEPENDENT_SHIFTS,
+    FEWEST_PAIRS,
+    LagSearch,
+    effective_count,
+    search_lag,
+)
+from signalstudy.evidence.held_out import predict_held_out
+from signalstudy.evidence.response import Response, tabulate
+from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
+from signalstudy.vocabulary.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.evidence import SignalView
+
+    Floats = NDArray[np.float64]
+
+SIGNIFICANCE = 0.05
+GUESS_SECONDS = 60.0
+GUESS_STEPS = 2
+"""A lag that cannot be told is guessed within a minute or two steps, whichever is longer."""
+SHAPE_SECONDS = 300.0
+SHAPE_WINDOWS = 48
+
+
+# No slots: what several measures share is computed once, when the first of them asks. A part that
+# the data cannot give raises NotEnoughDataError in each measure that needs it, and in no other.
+@dataclass(frozen=True)
+class Prepared:
+    """A SignalView and what its measures share. Arrays (n,) are lag-aligned: index i of `signal`
+    is the value that answers the demand at index i; both are NaN unless both are known.
+    """  # noqa: D205
+
+    view: SignalView
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        """The blocks of time that all bootstraps draw from."""
+        return cut_blocks(self.view.time_seconds.size, self.view.step_seconds, self.view.seed)
+
+    @cached_property
+    def lag_search(self) -> LagSearch:
+        """The cross-correlation with the reference, its peak and its null."""
+        view = self.view
+        near = max(GUESS_STEPS, round(GUESS_SECONDS / view.step_seconds))
+        return search_lag(view.signal, view.reference, view.step_seconds, self.blocks, near)
+
+    @property
+    def known_delay_seconds(self) -> float:
+        """Delay that is no property of the signal: rate window and refresh, minus the centres."""
+        view = self.view
+        return view.window_seconds / 2.0 + view.refresh_seconds / 2.0 - view.centre_offset_seconds
+
+    @property
+    def can_tell_chance(self) -> bool:
+        """Whether the record holds enough independent shifts for a null to compare with."""
+        return self.lag_search.independent_shifts >= FEWEST_INDEPENDENT_SHIFTS
+
+    @cached_property
+    def alignment(self) -> tuple[int, str]:
+        """By how many whole steps the signal is moved back for all other measures, and why.
+
+        Whole steps, because interpolating between samples would average noise away.
+        """
+        unmoved = round(self.known_delay_seconds / self.view.step_seconds)
+        try:
+            search = self.lag_search
+        except NotEnoughDataError:
+            return unmoved, "aligned at no lag of its own, because none can be found"
+        if not self.can_tell_chance or search.probability > SIGNIFICANCE:
+            return unmoved, "aligned at no lag of its own, because none can be told from chance"
+        if abs(search.peak_steps) >= search.window.lag:
+            steps = round(search.near_steps)
+            return steps, f"aligned at a guess of {steps} steps, because the lag is not identified"
+        return round(search.peak_steps), f"aligned at {round(search.peak_steps)} steps"
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """Steps where the aligned signal and the reference are both known."""
+        moved = shifted(self.view.signal, self.alignment[0])
+        both = np.isfinite(moved) & np.isfinite(self.view.reference)
+        if both.sum() < FEWEST_PAIRS:
+            raise NotEnoughDataError(
+                f"Only {both.sum()} steps hold both the signal and demand; at least "
+                f"{FEWEST_PAIRS} are needed."
+            )
+        return both
+
+    @cached_property
+    def signal(self) -> Floats:
+        """The signal at its lag."""
+        return np.where(self.known, shifted(self.view.signal, self.alignment[0]), np.nan)
+
+    @cached_property
+    def reference(self) -> Floats:
+        """What the signal should be proportional to."""
+        return np.where(self.known, self.view.reference, np.nan)
+
+    @cached_property
+    def effective_observations(self) -> float:
+        """Independent pairs that the record is worth."""
+        return effective_count(self.signal, self.reference)
+
+    @cached_property
+    def noise(self) -> Floats:
+        """What demand does not explain: the signal minus its held-out prediction (n,)."""
+        return self.signal - predict_held_out(self.signal, self.reference, self.blocks)
+
+    @cached_property
+    def shape_width(self) -> int:
+        """Steps in the moving mean that shapes are judged on: 5 min, or a 48th of the record.
+
+        Demand per step is a noisy count; binning on it would flatten every curve (regression
+        dilution). Minutes are also the speed at which replicas can follow.
+        """
+        n = self.view.time_seconds.size
+        return max(1, min(round(SHAPE_SECONDS / self.view.step_seconds), n // SHAPE_WINDOWS))
+
+    @property
+    def shape_note(self) -> str:
+        """What the shape measures rest on, for notes."""
+        seconds = (self.shape_width - 1 + self.shape_width % 2) * self.view.step_seconds
+        return f"on means of {seconds:g} s, {self.alignment[1]}"
+
+    def smooth(self, values: Floats) -> Floats:
+        """Average `values` (n,) at the speed shapes are judged at, where the pair is known."""
+        return moving_mean(np.where(self.known, values, np.nan), self.shape_width)
+
+    @cached_property
+    def response(self) -> Response:
+        """The smoothed signal by block of time and bin of smoothed reference."""
+        reference = self.smooth(self.view.reference)
+        demand_must_vary(reference)
+        return tabulate(self.smooth(self.signal), reference, self.blocks)

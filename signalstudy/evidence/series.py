@@ -1,0 +1,77 @@
+"""Arithmetic on one series with gaps: moving mean, high-pass, whole-step shift."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from signalstudy.vocabulary.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+NO_VARIATION = 1e-9
+"""A spread below this share of the largest value is the rounding of a constant."""
+
+
+def moving_mean(values: Floats, width: int) -> Floats:
+    """Average what is known within `width` steps (made odd) around each known value (n,).
+
+    Centred, so it adds no delay; unknown values stay unknown.
+    """
+    width = width - 1 + width % 2
+    if width <= 1:
+        return values
+    known = np.isfinite(values)
+    if not known.any():
+        return values
+    middle = float(np.median(values[known]))
+    filled = np.where(known, values - middle, 0.0)
+    sums = uniform_filter1d(filled, width, mode="constant")
+    shares = uniform_filter1d(known.astype(np.float64), width, mode="constant")
+    # The running sums leave rounding behind where nothing is known; those steps stay NaN anyway.
+    return np.where(known, middle + sums / np.maximum(shares, 0.5 / width), np.nan)
+
+
+def high_pass(values: Floats, width: int) -> Floats:
+    """Subtract the centred moving mean of `width` steps: what is faster than that remains."""
+    return values - moving_mean(values, width)
+
+
+def shifted(values: Floats, steps: int) -> Floats:
+    """Give at each step the value `steps` later, NaN where the record does not reach (n,)."""
+    result = np.full(values.shape, np.nan)
+    if abs(steps) >= values.size:
+        return result
+    if steps >= 0:
+        result[: values.size - steps] = values[steps:]
+    else:
+        result[-steps:] = values[:steps]
+    return result
+
+
+def varies(values: Floats) -> bool:
+    """Tell whether the known values are more than one value and its rounding."""
+    known = values[np.isfinite(values)]
+    if known.size < 2:
+        return False
+    spread = float(known.max() - known.min())
+    return spread > NO_VARIATION * max(float(np.abs(known).max()), 1e-300)
+
+
+def demand_must_vary(reference: Floats) -> None:
+    """Raise unless the reference takes more than one value."""
+    if not varies(reference):
+        raise NotEnoughDataError(
+            "Demand is the same at every step, so nothing can be learned of what follows it."
+        )
+
+
+def signal_must_vary(signal: Floats) -> None:
+    """Raise unless the signal takes more than one value."""
+    if not varies(signal):
+        raise NotEnoughDataError("The signal has the same value at every step.")

@@ -1,0 +1,197 @@
+"""Shape: straight, in proportion, of constant gain, with range."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.evidence.blocks import bootstrapped, central_range
+from signalstudy.evidence.response import weighted_lines
+from signalstudy.evidence.series import signal_must_vary
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.evidence.prepared import Prepared
+
+    Floats = NDArray[np.float64]
+
+LEAST_EXPLAINED = 0.05
+FEWEST_POINTS = 4
+HINGE_SIDE_BINS = 2
+
+
+def linearity_ratio(prepared: Prepared) -> Estimate:
+    """Share of what the best monotone curve explains that a straight line explains as well.
+
+    R2_line / R2_isotonic on bin means over the whole range of demand (methods, section 5): 1 is
+    straight. Unidentified where even the curve explains less than 5 % of the variance.
+    """
+    signal_must_vary(prepared.signal)
+    response = prepared.response
+    total = float(response.squares.sum() - response.sums.sum() ** 2 / response.weights.sum())
+    line, curve = _explained(
+        response.levels, response.means[None], response.weights[None], response.fit[None]
+    )
+    if float(curve[0]) < LEAST_EXPLAINED * total:
+        raise NotEnoughDataError(
+            f"Demand explains only {float(curve[0]) / total:.0%} of the signal's variance, too "
+            "little to tell its shape."
+        )
+    lines, curves = _explained(
+        response.levels,
+        response.resampled_means,
+        response.resampled_weights,
+        response.resampled_fits,
+    )
+    gap = np.abs(response.fit - _line(response.levels, response.means, response.weights)).max()
+    reach = float(np.ptp(response.fit))
+    return bootstrapped(
+        float(np.clip(line[0] / curve[0], 0.0, 1.0)),
+        np.clip(lines / np.maximum(curves, 1e-12 * total), 0.0, 1.0),
+        method="R2 of a line over R2 of the isotonic curve, block bootstrap",
+        note=f"a line explains {float(line[0]) / total:.1%} and the best monotone curve "
+        f"{float(curve[0]) / total:.1%} of the variance; they differ by at most {gap / reach:.0%} "
+        f"of the curve's range, {prepared.shape_note}",
+    )
+
+
+def demand_elasticity(prepared: Prepared) -> Estimate:
+    """Per cent by which the signal moves when demand moves by 1 %, over the 5-95 % demand range.
+
+    Slope of ln s on ln d over the means of equal-count bins (methods, section 5). 1 is what
+    proportional control assumes; negative where the signal falls as demand rises.
+    """
+    response = prepared.response
+    usable = response.inner & (response.levels > 0.0)
+    positive = usable & (response.means > 0.0)
+    if positive.sum() < max(FEWEST_POINTS, usable.sum() / 2.0):
+        raise NotEnoughDataError(
+            f"The signal is zero or negative in {int((usable & ~positive).sum())} of "
+            f"{int(usable.sum())} bins of demand, so it has no logarithmic slope."
+        )
+    levels = np.log(response.levels[positive])
+    if np.ptp(levels) < 0.1:
+        raise NotEnoughDataError(
+            f"Demand varies by a factor of only {np.exp(np.ptp(levels)):.2f} between its 5 % and "
+            "95 % quantiles, too little for a logarithmic slope."
+        )
+    design = np.column_stack((np.ones(levels.size), levels - levels.mean()))
+    slope = weighted_lines(
+        design, np.log(response.means[None, positive]), response.weights[None, positive]
+    )[0, 1]
+    resampled = response.resampled_means[:, positive]
+    present = np.where(resampled > 0.0, response.resampled_weights[:, positive], 0.0)
+    slopes = weighted_lines(design, np.log(np.where(resampled > 0.0, resampled, 1.0)), present)
+    enough = (present > 0.0).sum(axis=1) >= FEWEST_POINTS
+    left_out = int((usable & ~positive).sum())
+    return bootstrapped(
+        float(slope),
+        np.where(enough, slopes[:, 1], np.nan),
+        method="log-log slope of bin means over the 5-95 % demand range, block bootstrap",
+        note=f"{levels.size} bins, demand {response.levels[positive][0]:.4g} to "
+        f"{response.levels[positive][-1]:.4g} per second, {prepared.shape_note}"
+        + (f"; {left_out} bins at zero or below left out" if left_out else ""),
+    )
+
+
+def gain_ratio(prepared: Prepared) -> Estimate:
+    """Slope of the signal at high demand over its slope at low demand.
+
+    Two lines that meet in the middle of the 5-95 % demand range, fitted to bin means: above 1
+    convex (a cliff), below 1 saturating, negative folding back (methods, section 5). A slope at low
+    demand that cannot be told from zero makes the ratio a lower bound.
+    """
+    signal_must_vary(prepared.signal)
+    response = prepared.response
+    inner = response.inner
+    levels = response.levels[inner]
+    if levels.size < 2 * HINGE_SIDE_BINS:
+        raise NotEnoughDataError(
+            f"Demand visits only {levels.size} levels within its 5-95 % range, too few for a "
+            "slope at low and one at high demand."
+        )
+    hinge = (levels[0] + levels[-1]) / 2.0
+    if min((levels < hinge).sum(), (levels > hinge).sum()) < HINGE_SIDE_BINS:
+        hinge = float(np.median(levels))
+    scale = float(np.ptp(levels))
+    design = np.column_stack(
+        (np.ones(levels.size), np.minimum(levels - hinge, 0.0), np.maximum(levels - hinge, 0.0))
+    )
+    design[:, 1:] /= scale
+    _, low, high = weighted_lines(
+        design, response.means[None, inner], response.weights[None, inner]
+    )[0]
+    weights = response.resampled_weights[:, inner]
+    fits = weighted_lines(design, response.resampled_means[:, inner], weights)
+    sides = [((weights > 0.0) & side).sum(axis=1) for side in (levels < hinge, levels > hinge)]
+    both = np.minimum(*sides) >= HINGE_SIDE_BINS
+    lows = np.where(both, fits[:, 1], np.nan)
+    highs = np.where(both, fits[:, 2], np.nan)
+    note = f"slopes meet at a demand of {hinge:.4g} per second, {prepared.shape_note}"
+    return _gain(float(low), float(high), lows, highs, note)
+
+
+def _gain(low: float, high: float, lows: Floats, highs: Floats, note: str) -> Estimate:
+    """Divide the slopes, or bound their ratio where the lower one may be zero."""
+    method = "two lines meeting mid-range on bin means, block bootstrap"
+    low_range, high_range = central_range(lows), central_range(highs)
+    if low_range[0] > 0.0 or low_range[1] < 0.0:
+        return bootstrapped(high / low, highs / lows, method=method, note=note)
+    if high_range[0] <= 0.0 <= high_range[1]:
+        raise NotEnoughDataError(
+            "Neither the slope at low demand nor the one at high demand can be told from zero."
+        )
+    steepest_low = max(abs(low_range[0]), abs(low_range[1]))
+    least_high = min(abs(high_range[0]), abs(high_range[1]))
+    bound = least_high / steepest_low if steepest_low > 0.0 else least_high / 1e-12
+    return Estimate(
+        value=float(min(bound, 1e6)),
+        status="lower_bound",
+        method=method,
+        note=f"in size; the slope at low demand cannot be told from zero, {note}",
+    )
+
+
+def dynamic_range_ratio(prepared: Prepared) -> Estimate:
+    """Share of the signal's height that demand moves: (s(d95) - s(d05)) / the larger of the two.
+
+    s is the monotone curve, d05 and d95 the 5 % and 95 % quantiles of demand (methods, section 5).
+    Near 0 for a pinned signal; negative where the signal falls as demand rises.
+    """
+    response = prepared.response
+    low, high = response.ends(response.fit)
+    top = float(np.maximum(low, high))
+    if top <= 0.0:
+        raise NotEnoughDataError("The signal is zero or negative, so its range has no height.")
+    lows, highs = response.ends(response.resampled_fits)
+    tops = np.maximum(lows, highs)
+    positive = tops > 0.0
+    return bootstrapped(
+        float(high - low) / top,
+        np.where(positive, (highs - lows) / np.where(positive, tops, 1.0), np.nan),
+        method="monotone curve at the 5 % and 95 % quantiles of demand, block bootstrap",
+        note=f"from {float(low):.4g} to {float(high):.4g}, {prepared.shape_note}",
+    )
+
+
+def _explained(
+    levels: Floats, means: Floats, weights: Floats, curves: Floats
+) -> tuple[Floats, Floats]:
+    """Sum of squares that a line, and the monotone curves, explain of bin means: (rows,) each."""
+    total = weights.sum(axis=1, keepdims=True)
+    x = levels[None] - (weights * levels).sum(axis=1, keepdims=True) / total
+    y = means - (weights * means).sum(axis=1, keepdims=True) / total
+    between = (weights * y**2).sum(axis=1)
+    spread = (weights * x**2).sum(axis=1)
+    line = (weights * x * y).sum(axis=1) ** 2 / np.maximum(spread, 1e-300)
+    return line, between - (weights * (means - curves) ** 2).sum(axis=1)
+
+
+def _line(levels: Floats, means: Floats, weights: Floats) -> Floats:
+    """Weighted least-squares line through bin means, at the levels (bins,)."""
+    design = np.column_stack((np.ones(levels.size), (levels - levels.mean()) / np.ptp(levels)))
+    return np.asarray(design @ weighted_lines(design, means[None], weights[None])[0])
