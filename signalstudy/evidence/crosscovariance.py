@@ -110,6 +110,17 @@ def search_lag(
     near = min(window.lag, max(1, near_steps))
     inner = covariance[window.lag - near : window.lag + near + 1]
     probability, shifts = circular_shift_probability(fast_signal, fast_reference, window.lag)
+    height = covariance[int(np.abs(covariance).argmax())] / scale
+    return LagSearch(
+        window=window,
+        peak_steps=float(peak[0]) - window.lag,
+        near_steps=float(np.abs(inner).argmax()) - near,
+        resampled_steps=_peak(resampled) - window.lag,
+        correlation=float(np.clip(height, -1.0, 1.0)),
+        probability=probability,
+        independent_shifts=shifts,
+        is_smeared=_is_smeared(covariance, fast_reference, blocks, window.lag),
+    )
 
 
 def _prepare_fast_part(values: Floats, width: int) -> Floats:
@@ -162,7 +173,8 @@ def _peak(covariance: Floats) -> Floats:
     bend = before - 2.0 * at + after
     safe_bend = np.where(bend == 0.0, 1.0, bend)
     delta = np.where(bend == 0.0, 0.0, 0.5 * (before - after) / safe_bend)
-    return np.where(inside == best, best + np.clip(delta, -0.5, 0.5), best).astype(np.float64)
+    place = np.where(inside == best, best + np.clip(delta, -0.5, 0.5), best)
+    return np.asarray(place, dtype=np.float64)
 
 
 def _is_smeared(covariance: Floats, reference: Floats, blocks: Blocks, limit: int) -> bool:
