@@ -30,7 +30,7 @@ FEWEST_LAG_STEPS = 4
 DECORRELATION_TIMES_APART = 5
 FEWEST_INDEPENDENT_SHIFTS = 8
 OUTLIER_DEVIATIONS = 10.0
-SMEAR = 0.15
+SMEAR = 0.1
 """A cross-correlation this far from demand's own, shifted, is more than a pure delay."""
 
 

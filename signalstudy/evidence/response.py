@@ -146,20 +146,18 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
     """
     values = np.atleast_2d(means if rising else -means)
     weight = np.broadcast_to(np.atleast_2d(weights), values.shape)
-    rows, bins = values.shape
-    sums = np.zeros((rows, bins + 1))
-    totals = np.zeros((rows, bins + 1))
-    np.cumsum(values * weight, axis=1, out=sums[:, 1:])
-    np.cumsum(weight, axis=1, out=totals[:, 1:])
-    run_weight = totals[:, None, 1:] - totals[:, :-1, None]
-    run_sum = sums[:, None, 1:] - sums[:, :-1, None]
-    usable = np.triu(np.ones((bins, bins), dtype=bool)) & (run_weight > 0.0)
-    run_mean = np.where(usable, run_sum / np.where(usable, run_weight, 1.0), np.inf)
-    lowest = np.minimum.accumulate(run_mean[:, :, ::-1], axis=2)[:, :, ::-1]
-    starts_before = np.triu(np.ones((bins, bins), dtype=bool))
-    fits = np.where(starts_before & np.isfinite(lowest), lowest, -np.inf).max(axis=1)
-    shaped = np.asarray(fits if rising else -fits, dtype=np.float64)
-    return shaped.reshape(means.shape)
+    fits = np.full(values.shape, -np.inf)
+    for first in range(values.shape[1]):
+        totals = np.cumsum(weight[:, first:], axis=1)
+        sums = np.cumsum((weight * values)[:, first:], axis=1)
+        run_means = np.where(totals > 0.0, sums / np.where(totals > 0.0, totals, 1.0), np.inf)
+        lowest = np.minimum.accumulate(run_means[:, ::-1], axis=1)[:, ::-1]
+        # Runs of empty bins bound nothing.
+        np.maximum(
+            fits[:, first:], np.where(np.isfinite(lowest), lowest, -np.inf), out=fits[:, first:]
+        )
+    shaped = fits if rising else -fits
+    return np.asarray(shaped.reshape(means.shape), dtype=np.float64)
 
 
 def weighted_lines(design: Floats, values: Floats, weights: Floats) -> Floats:
