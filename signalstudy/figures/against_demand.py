@@ -9,7 +9,7 @@ import numpy as np
 from signalstudy.figures.aggregate import density, monotone_fit
 from signalstudy.figures.look import DEMAND, FIT, MUTED, SIGNAL, empty_figure, note, plain
 from signalstudy.figures.signals import chosen_signals, is_per_replica, reference_of
-from signalstudy.vocabulary.spoken import unit_of
+from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

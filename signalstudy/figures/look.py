@@ -7,8 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from signalstudy.vocabulary.spoken import one_line, unit_of
+from signalstudy.vocabulary.spoken import one_line
 from signalstudy.vocabulary.tables import shortened
+from signalstudy.vocabulary.units import unit_of
 
 INK = "#1b2733"
 MUTED = "#5a6878"

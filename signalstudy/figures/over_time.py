@@ -21,7 +21,7 @@ from signalstudy.figures.look import (
     plain,
 )
 from signalstudy.figures.signals import chosen_signals, reference_of
-from signalstudy.vocabulary.spoken import unit_of
+from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,8 @@ from signalstudy.figures.look import (
     plain,
 )
 from signalstudy.vocabulary.errors import NotEnoughDataError, unknown_name
-from signalstudy.vocabulary.spoken import spoken_number, unit_of
+from signalstudy.vocabulary.spoken import spoken_number
+from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,22 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from signalstudy.vocabulary.estimate import Estimate
 
-_LONGEST_SUFFIX_FIRST: tuple[tuple[str, str], ...] = (
-    ("_tokens_per_second", "tokens/s"),
-    ("_requests_per_second", "requests/s"),
-    ("_per_second", "per second"),
-    ("_per_day", "per day"),
-    ("_seconds", "s"),
-    ("_ratio", "ratio"),
-    ("_watts", "W"),
-    ("_bytes", "bytes"),
-    ("_tokens", "tokens"),
-    ("_requests", "requests"),
-    ("_replicas", "replicas"),
-    ("_hours", "h"),
-)
-
-
 def spoken_number(value: float | None, *, digits: int = 4) -> str:
     """Give `value` with `digits` significant digits and grouped thousands; None is a dash.
 
@@ -54,15 +38,6 @@ def spoken_duration(seconds: float | None) -> str:
             return f"{spoken_number(seconds / length, digits=3)} {unit}"
     unit, length = ("h", 3600.0) if size < 2 * 86400.0 else ("d", 86400.0)
     return f"{spoken_number(seconds / length, digits=3)} {unit}"
-
-
-def unit_of(name: str) -> str:
-    """Read the unit off a quantity's name: `decode_tokens_per_second` is in tokens/s.
-
-    Names without a unit suffix (a user's own column) give the empty string.
-    """
-    padded = f"_{name}"
-    return next((unit for suffix, unit in _LONGEST_SUFFIX_FIRST if padded.endswith(suffix)), "")
 
 
 def spoken_interval(estimate: Estimate) -> str:

@@ -1,0 +1,235 @@
+"""One service as the page shows it: sentences, key numbers, rows and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.report.drawn import (
+    FigureBlock,
+    demand_figures,
+    ranking_figure,
+    ratio_figure,
+    threshold_figures,
+    time_figures,
+)
+from signalstudy.report.present import (
+    FACTS,
+    Card,
+    Fact,
+    NamedNumber,
+    demand_sources,
+    facts_of,
+    named_numbers,
+    presented,
+    table_of,
+)
+from signalstudy.vocabulary.spoken import one_line, spoken_duration, spoken_number
+from signalstudy.vocabulary.units import unit_of
+
+if TYPE_CHECKING:
+    from signalstudy.ranking.ranking import RankedSignal
+    from signalstudy.study.study import ServiceStudy
+    from signalstudy.timeline.timeline import QualityCheck
+    from signalstudy.vocabulary.estimate import Estimate
+
+_WORST_FIRST = ("failed", "warning", "note", "ok")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalRow:
+    """One signal of the ranking."""
+
+    rank: str
+    pool: str
+    signal: str
+    verdict: str
+    reason: str
+    in_confidence_set: bool
+    facts: tuple[Fact, ...]
+    measures: tuple[NamedNumber, ...]
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePage:
+    """Everything a service's page shows."""
+
+    service: str
+    tone: str
+    objectives: str
+    index_href: str
+    summary: str
+    threshold_sentence: str
+    policy_sentence: str
+    cards: tuple[Card, ...]
+    fact_labels: tuple[str, ...]
+    signals: tuple[SignalRow, ...]
+    unavailable: tuple[SignalRow, ...]
+    ranking_figure: FigureBlock | None
+    time_figures: tuple[FigureBlock, ...]
+    demand_figures: tuple[FigureBlock, ...]
+    demand_sentence: str
+    threshold_figures: tuple[FigureBlock, ...]
+    threshold_numbers: tuple[NamedNumber, ...]
+    threshold_is_known: bool
+    hardware: dict[str, list[Any]] | None
+    ratio_note: str
+    ratio_figure: FigureBlock
+    policy_yaml: str
+    policy_file: str
+    policy_href: str
+    policy_notes: tuple[str, ...]
+    quality: tuple[QualityCheck, ...]
+    demand_sources: tuple[tuple[str, str], ...]
+
+
+def service_page(
+    service: ServiceStudy, *, policy_yaml: str, policy_href: str, index_href: str
+) -> ServicePage:
+    """Turn a ServiceStudy into what its page shows."""
+    rows = tuple(_signal_row(signal) for signal in service.ranking.signals)
+    demand = demand_figures(service)
+    return ServicePage(
+        service=one_line(service.service),
+        tone=tone_of(service),
+        objectives=", ".join(str(objective) for objective in service.objectives),
+        index_href=index_href,
+        summary=service.ranking.summary,
+        threshold_sentence=threshold_sentence(service),
+        policy_sentence=_policy_sentence(service),
+        cards=key_numbers(service),
+        fact_labels=tuple(FACTS.values()),
+        signals=tuple(row for row in rows if row.verdict != "unavailable"),
+        unavailable=tuple(row for row in rows if row.verdict == "unavailable"),
+        ranking_figure=ranking_figure(service),
+        time_figures=time_figures(service),
+        demand_figures=demand,
+        demand_sentence="" if demand else "No signal of these data can be held against demand.",
+        threshold_figures=threshold_figures(service),
+        threshold_numbers=_threshold_numbers(service),
+        threshold_is_known=service.threshold.per_replica.is_known,
+        hardware=table_of(service.threshold.by_hardware) if service.threshold.by_hardware else None,
+        ratio_note=service.pd_ratio.note,
+        ratio_figure=ratio_figure(service),
+        policy_yaml=policy_yaml,
+        policy_file=f"policy/{service.policy.name}.yaml" if service.policy else "",
+        policy_href=policy_href,
+        policy_notes=service.policy.notes if service.policy else (),
+        quality=tuple(sorted(service.quality, key=lambda check: _WORST_FIRST.index(check.status))),
+        demand_sources=demand_sources(service),
+    )
+
+
+def tone_of(service: ServiceStudy) -> str:
+    """Give the verdict that colours the page: that of the best signal."""
+    if service.ranking.best is not None:
+        return "proportional"
+    verdicts = {signal.verdict for signal in service.ranking.signals}
+    return next((v for v in ("undetermined", "guard", "rejected") if v in verdicts), "undetermined")
+
+
+def _signal_row(signal: RankedSignal) -> SignalRow:
+    return SignalRow(
+        rank="" if signal.rank is None else str(signal.rank),
+        pool=one_line(signal.pool),
+        signal=one_line(signal.signal),
+        verdict=signal.verdict,
+        reason=signal.reason,
+        in_confidence_set=signal.in_confidence_set,
+        facts=facts_of(signal.measures),
+        measures=named_numbers(signal.measures),
+        source=one_line(signal.source),
+    )
+
+
+def threshold_sentence(service: ServiceStudy) -> str:
+    """Say what a replica bears and what to hold it at, or why these data cannot tell."""
+    threshold = service.threshold
+    bears, unit = threshold.per_replica, unit_of(threshold.signal)
+    if bears.value is None:
+        return bears.note
+    least = "at least " if bears.status == "lower_bound" else ""
+    bound = f" before {threshold.binding} breaks its objective" if threshold.binding else ""
+    sentence = (
+        f"One {threshold.pool} replica bears {least}{spoken_number(bears.value)} {unit}"
+        f"{_between(bears)}{bound}"
+    )
+    if threshold.target.value is None:
+        return f"{sentence}. {threshold.target.note}"
+    target = threshold.target
+    room = ""
+    if threshold.horizon_seconds.value is not None:
+        ahead = spoken_duration(threshold.horizon_seconds.value)
+        room = f", which leaves room for the ramp of the next {ahead}"
+    return (
+        f"{sentence}; hold it at {spoken_number(target.value)} {unit}{_between(target)}{room}. "
+        f"{bears.note}"
+    ).strip()
+
+
+def _between(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f" ({spoken_number(estimate.low)} to {spoken_number(estimate.high)})"
+
+
+def _policy_sentence(service: ServiceStudy) -> str:
+    if service.policy is None:
+        return service.policy_note or "No policy can be drafted from these data."
+    also = f" {service.policy_note}" if service.policy_note else ""
+    return f"The policy is drafted, ready to export: policy/{service.policy.name}.yaml.{also}"
+
+
+def key_numbers(service: ServiceStudy) -> tuple[Card, ...]:
+    """Choose the numbers that stand beneath the verdict."""
+    threshold, best = service.threshold, service.ranking.best
+    follow = (
+        Card("signal to follow", one_line(best.signal), detail=f"{best.pool} pool", is_words=True)
+        if best is not None
+        else Card("signal to follow", "none qualifies", is_words=True)
+    )
+    cards = [
+        follow,
+        _card("target per replica", threshold.signal, threshold.target),
+        _card("capacity per replica", threshold.signal, threshold.per_replica),
+        _card("prefill per decode replica", "ratio", service.pd_ratio.ratio),
+        _card("time to react", "horizon_seconds", threshold.horizon_seconds),
+    ]
+    timeline = service.timeline or service.pressure_test
+    if timeline is not None:
+        steps = f"{timeline.time_seconds.size:,} steps of {spoken_duration(timeline.step_seconds)}"
+        recorded = spoken_duration(timeline.days * 86400.0)
+        cards.append(Card("recorded", recorded, detail=steps))
+    return tuple(cards)
+
+
+def _card(label: str, name: str, estimate: Estimate) -> Card:
+    number = presented(name, estimate)
+    if not number.is_known:
+        return Card(label, "cannot tell", "", number.status, is_words=True)
+    status = "" if number.status == "ok" else number.status
+    return Card(label, number.text, number.interval, status)
+
+
+def _threshold_numbers(service: ServiceStudy) -> tuple[NamedNumber, ...]:
+    threshold = service.threshold
+    own = named_numbers(
+        {
+            "target": threshold.target,
+            "per_replica": threshold.per_replica,
+            "headroom_ratio": threshold.headroom_ratio,
+            "horizon_seconds": threshold.horizon_seconds,
+        },
+        threshold.signal,
+    )
+    pools = [
+        numbers
+        for pool, capacity in threshold.capacities.items()
+        for numbers in named_numbers(
+            {f"capacity of {pool}": capacity.per_replica}
+            | {f"{pool}, {name}": found for name, found in capacity.by_objective.items()},
+            capacity.signal,
+        )
+    ]
+    return (*own, *pools)

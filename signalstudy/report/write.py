@@ -1,0 +1,130 @@
+"""write_report(): a Study as HTML pages that open offline."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import plotly
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from signalstudy.policy.write import policy_yaml
+from signalstudy.report.page import key_numbers, service_page, tone_of
+from signalstudy.report.present import study_facts
+from signalstudy.shipped import shipped
+from signalstudy.vocabulary.spoken import one_line
+
+if TYPE_CHECKING:
+    from signalstudy.policy.policy import Policy
+    from signalstudy.study.study import ServiceStudy, Study
+
+INDEX_FILE = "report.html"
+PLOTLY_FILE = "plotly.min.js"
+_CARDS_OF_AN_INDEX = 4
+
+
+def write_report(study: Study, folder: str | Path) -> Path:
+    """Write the pages of a study into `folder` and give the path of report.html.
+
+    With one service report.html is its page; with several it is an index, and each service has
+    `report-<slug>.html` beside it. plotly.js stands once beside the pages. Where the service's
+    policy file is already in the folder, the page shows that file (a refit leaves numbers that
+    did not move) and links to it; so write policies first.
+    """
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    services = list(study.services.values())
+    _write_whole(target / PLOTLY_FILE, _plotly_script().read_bytes())
+    shown = {"study": study_facts(study), "nonce": _nonce(study), "plotly_file": PLOTLY_FILE}
+    environment = _environment()
+    page_template = environment.get_template("service.html")
+    is_alone = len(services) == 1
+    for service in services:
+        page = service_page(
+            service,
+            policy_yaml=_policy_text(service.policy, target),
+            policy_href=_policy_href(service.policy, target),
+            index_href="" if is_alone else INDEX_FILE,
+        )
+        name = INDEX_FILE if is_alone else page_file(service)
+        _write_whole(target / name, page_template.render(page=page, **shown).encode())
+    if not is_alone:
+        entries = [_index_entry(service) for service in services]
+        index = environment.get_template("index.html").render(services=entries, **shown)
+        _write_whole(target / INDEX_FILE, index.encode())
+    return target / INDEX_FILE
+
+
+def page_file(service: ServiceStudy) -> str:
+    """Name a service's page when there is more than one."""
+    return f"report-{service.slug}.html"
+
+
+def _environment() -> Environment:
+    loader = FileSystemLoader(shipped("reports/templates"))
+    return Environment(
+        loader=loader,
+        autoescape=True,  # every label is untrusted text
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _index_entry(service: ServiceStudy) -> dict[str, object]:
+    return {
+        "name": one_line(service.service),
+        "href": page_file(service),
+        "tone": tone_of(service),
+        "summary": service.ranking.summary,
+        "cards": key_numbers(service)[:_CARDS_OF_AN_INDEX],
+    }
+
+
+def _policy_text(policy: Policy | None, folder: Path) -> str:
+    if policy is None:
+        return ""
+    written = folder / _policy_file(policy)
+    return written.read_text("utf-8") if written.is_file() else policy_yaml(policy)
+
+
+def _policy_href(policy: Policy | None, folder: Path) -> str:
+    if policy is None or not (folder / _policy_file(policy)).is_file():
+        return ""
+    return _policy_file(policy)
+
+
+def _policy_file(policy: Policy) -> str:
+    return f"policy/{policy.name}.yaml"
+
+
+def _plotly_script() -> Path:
+    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+def _nonce(study: Study) -> str:
+    """Name the page's own scripts for its content security policy.
+
+    Made of the digest of all sources, so that the same study gives the same page and no label in
+    those sources can know it.
+    """
+    known = f"{study.digest} {study.start} {study.end} {study.seed} {study.tool_version}"
+    return hashlib.sha256(known.encode()).hexdigest()[:32]
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; one that already holds the content is left alone."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
