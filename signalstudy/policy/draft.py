@@ -62,25 +62,22 @@ def draft_policy(
     ratio = ratio_section(pd_ratio) if is_split else None
     notes = _target_notes([driver, *own.values()])
     notes += [*_ratio_notes(pd_ratio, driver, ratio, own), *own_notes] if is_split else []
-    evidence = _evidence(driver, own, threshold, pd_ratio, ratio)
+    signals = {pool: _signal(own.get(pool, driver), promql, study) for pool in pool_inputs}
     peaks = peak_replicas(driver, own, ratio, pool_inputs)
-    pools: dict[str, Any] = {}
-    for pool in sorted(pool_inputs):
-        followed = own.get(pool, driver)
-        signal = _signal(followed, promql, study)
-        ranked = find_ranked(ranking, followed.signal, followed.pool)
-        part = draft_pool(
+    parts = [
+        draft_pool(
             pool_inputs[pool],
             provisioning,
             peak_replicas=peaks.get(pool),
-            seen_lag=None if ranked is None else ranked.measures.get("seen_lag_seconds"),
-            window_seconds=signal["windowSeconds"],
+            seen_lag=_seen_lag(own.get(pool, driver), ranking),
+            window_seconds=signals[pool]["windowSeconds"],
         )
-        carried = {"signal": signal, "targetPerReplica": followed.as_document()}
-        pools[pool] = {**part.section, **(carried if pool in own else {})}
-        evidence += part.evidence
-        notes += part.notes
+        for pool in sorted(pool_inputs)
+    ]
     guards, guard_notes = draft_guards(objectives, ranking, pool_inputs, promql, study)
+    sections = {part.pool: part.section for part in parts}
+    for pool, target in own.items():
+        sections[pool] |= {"signal": signals[pool], "targetPerReplica": target.as_document()}
     spec = {
         "objectives": [_objective(objective) for objective in objectives],
         "signal": _signal(driver, promql, study, counted_on=driver.pool),
@@ -90,10 +87,11 @@ def draft_policy(
             "scaleInTolerance": significant(scale_in_tolerance(threshold.tolerance_ratio)),
         },
         "ratio": ratio,
-        "pools": pools,
+        "pools": sections,
         "guards": guards,
         "schedule": [],
-        "evidence": evidence,
+        "evidence": _evidence(driver, own, threshold, pd_ratio, ratio)
+        + [entry for part in parts for entry in part.evidence],
     }
     document = {
         "apiVersion": API_VERSION,
@@ -102,7 +100,9 @@ def draft_policy(
         "spec": {key: value for key, value in spec.items() if value is not None},
     }
     validate_policy(document, f"the policy drafted for {service!r}")
-    return Policy(name, document, (*notes, *guard_notes))
+    return Policy(
+        name, document, (*notes, *(n for part in parts for n in part.notes), *guard_notes)
+    )
 
 
 def scale_in_tolerance(scale_out_tolerance: float) -> float:
@@ -111,12 +111,12 @@ def scale_in_tolerance(scale_out_tolerance: float) -> float:
 
 
 def _metadata(service: str, name: str, study: StudyFacts) -> dict[str, Any]:
-    generated_at = datetime.fromisoformat(study.generated_at).astimezone(UTC)
+    generated_at = _utc(study.generated_at)
     facts = {
         "name": study.study_name,
         "fingerprint": study.fingerprint,
-        "start": study.start,
-        "end": study.end,
+        "start": _instant(_utc(study.start)),
+        "end": _instant(_utc(study.end)),
     }
     return {
         "name": name,
@@ -126,6 +126,12 @@ def _metadata(service: str, name: str, study: StudyFacts) -> dict[str, Any]:
         "toolVersion": study.tool_version,
         "study": {key: value for key, value in facts.items() if value},
     }
+
+
+def _utc(text: str) -> datetime:
+    """Read an instant; one without an offset is UTC, as everywhere here."""
+    at = datetime.fromisoformat(text)
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _instant(at: datetime) -> str:
@@ -153,6 +159,11 @@ def _signal(
         "promql": query,
     }
     return {key: value for key, value in signal.items() if value}
+
+
+def _seen_lag(target: PoolTarget, ranking: Ranking) -> Estimate | None:
+    ranked = find_ranked(ranking, target.signal, target.pool)
+    return None if ranked is None else ranked.measures.get("seen_lag_seconds")
 
 
 def _evidence(

@@ -27,6 +27,7 @@ PEAK_ALLOWANCE = 1.5
 class PoolSection:
     """One pool of spec.pools, the evidence of its numbers, and what is to be said of them."""
 
+    pool: str
     section: dict[str, Any]
     evidence: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -79,7 +80,7 @@ def draft_pool(
         },
     }
     known = {key: value for key, value in section.items() if value is not None}
-    return PoolSection(known, evidence, notes)
+    return PoolSection(pool.pool, known, evidence, notes)
 
 
 def scale_out_cooldown(

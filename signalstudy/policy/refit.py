@@ -57,10 +57,8 @@ def _settle(entry: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
     low, high = entry.get("low"), entry.get("high")
     if entry["status"] == "lower_bound" and now < was:
         _put(after, path, was)
-        return [
-            f"spec.{path}: {was} stays (the refit says at least {now}, and no breach speaks "
-            "against the old value)."
-        ]
+        why = "no breach speaks against the old value"
+        return [f"spec.{path}: {was} stays (the refit says at least {now}, and {why})."]
     if low is None or high is None:
         return [_moved(f"spec.{path}", was, now, "the new estimate has no interval")]
     if low <= was <= high:

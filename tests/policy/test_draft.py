@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from signalstudy.policy.draft import scale_in_tolerance
+from signalstudy.policy.schema import validate_policy
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import not_applicable, unidentified
+
+
+def test_a_disaggregated_service_gets_the_document_of_the_contract(disaggregated):
+    document = disaggregated.draft().document
+    spec = document["spec"]
+    assert list(document) == ["apiVersion", "kind", "metadata", "spec"]
+    assert list(spec) == [
+        "objectives",
+        "signal",
+        "proportional",
+        "ratio",
+        "pools",
+        "guards",
+        "schedule",
+        "evidence",
+    ]
+    assert spec["signal"] == {
+        "name": "decode_tokens_per_second",
+        "kind": "total",
+        "perReplicaOf": "decode",
+        "windowSeconds": 60.0,
+        "promql": "sum(rate(vllm:generation_tokens_total[1m]))",
+    }
+    assert spec["proportional"]["targetPerReplica"] == {
+        "value": 1890.0,
+        "low": 1800.0,
+        "high": 1960.0,
+        "status": "ok",
+        "binding": "tbt",
+        "maxObserved": 2600.0,
+    }
+    assert spec["ratio"] == {
+        "prefillPerDecode": 1.29,
+        "min": 1.2,
+        "max": 1.4,
+        "low": 1.24,
+        "high": 1.35,
+    }
+    assert document["metadata"]["validUntil"] == "2026-02-11T08:30:00Z"
+
+
+def test_what_the_user_says_of_a_pool_stands_and_the_rest_is_derived_and_said(disaggregated):
+    policy = disaggregated.draft()
+    decode, prefill = (policy.document["spec"]["pools"][pool] for pool in ("decode", "prefill"))
+    assert (decode["minReplicas"], decode["maxReplicas"]) == (2, 40)
+    assert decode["targetRef"]["name"] == "chat-decode"
+    # 26000 / 1890 decode replicas x 1.4 prefill each, and half as much again
+    assert prefill["maxReplicas"] == 29
+    assert "targetRef" not in prefill
+    assert any("prefill: maxReplicas 29 is derived" in note for note in policy.notes)
+    assert any("prefill: the start-up time is not known" in note for note in policy.notes)
+    assert not any("decode: maxReplicas" in note for note in policy.notes)
+
+
+def test_cooldowns_follow_their_formula(disaggregated):
+    decode = disaggregated.draft().document["spec"]["pools"]["decode"]
+    # 120 s start-up + 28 s until the lag's upper bound + half a minute's window, in whole tens
+    assert decode["scaleOut"]["cooldownSeconds"] == 180
+    assert decode["scaleIn"]["cooldownSeconds"] == 300
+    assert decode["startupSeconds"] == 120.0
+
+
+def test_guards_stand_at_a_tenth_and_a_fifth_above_the_limit(disaggregated):
+    guards = disaggregated.draft().document["spec"]["guards"]
+    assert [(guard["signal"], guard["pool"]) for guard in guards] == [
+        ("ttft_p99_seconds", "prefill"),
+        ("tbt_p99_seconds", "decode"),
+    ]
+    assert guards[1]["tiers"] == [
+        {"above": 0.044, "scaleOutRatio": 0.1},
+        {"above": 0.048, "scaleOutRatio": 0.2},
+    ]
+
+
+def test_a_latency_that_is_not_in_the_data_guards_nothing_and_says_so(unified):
+    policy = unified.draft()
+    assert policy.document["spec"]["guards"] == []
+    assert any("e2e_p95_seconds is not in the data" in note for note in policy.notes)
+
+
+def test_a_unified_pool_has_no_ratio_and_a_lower_bound_asks_for_a_pressure_test(unified):
+    policy = unified.draft()
+    spec = policy.document["spec"]
+    assert "ratio" not in spec
+    assert spec["signal"]["kind"] == "intensive"
+    assert spec["proportional"]["targetPerReplica"]["status"] == "lower_bound"
+    assert any("pressure test" in note for note in policy.notes)
+
+
+def test_where_the_token_mix_moves_each_pool_follows_its_own_work(disaggregated):
+    moving = replace(disaggregated.pd_ratio, moves_too_much=True, note="The mix moves 3 times.")
+    policy = disaggregated.but(pd_ratio=moving).draft()
+    spec = policy.document["spec"]
+    prefill, decode = spec["pools"]["prefill"], spec["pools"]["decode"]
+    assert prefill["signal"]["name"] == "prefill_uncached_tokens_per_second"
+    # 3900 / (1.08 x 1.1), and with 1.12 for the lower end
+    assert prefill["targetPerReplica"]["value"] == pytest.approx(3283.0)
+    assert prefill["targetPerReplica"]["low"] == pytest.approx(3166.0)
+    assert prefill["targetPerReplica"]["binding"] == "ttft"
+    assert decode["signal"]["name"] == "decode_tokens_per_second"
+    assert decode["targetPerReplica"] == spec["proportional"]["targetPerReplica"]
+    assert "ratio" in spec
+    assert any("The mix moves 3 times." in note for note in policy.notes)
+
+
+def test_where_the_mix_moves_but_the_other_capacity_is_unknown_the_note_says_so(disaggregated):
+    moving = replace(disaggregated.pd_ratio, moves_too_much=True, note="The mix moves 3 times.")
+    only_decode = {"decode": disaggregated.threshold.capacities["decode"]}
+    policy = disaggregated.but(
+        pd_ratio=moving, threshold=replace(disaggregated.threshold, capacities=only_decode)
+    ).draft()
+    assert "signal" not in policy.document["spec"]["pools"]["prefill"]
+    assert any("its capacity per replica is not known" in note for note in policy.notes)
+
+
+def test_an_unknown_ratio_is_absent_and_the_other_pool_is_said_to_stay(disaggregated):
+    unknown = replace(disaggregated.pd_ratio, ratio=unidentified("Prefill never saturated."))
+    policy = disaggregated.but(
+        pd_ratio=unknown, threshold=replace(disaggregated.threshold, capacities={})
+    ).draft()
+    assert "ratio" not in policy.document["spec"]
+    assert any(
+        "prefill is not sized" in note and "Prefill never saturated." in note
+        for note in policy.notes
+    )
+
+
+def test_no_qualifying_signal_is_no_policy_with_the_rankings_sentence(disaggregated):
+    ranking = replace(disaggregated.ranking, signals=(), summary="Nothing follows demand.")
+    with pytest.raises(NotEnoughDataError, match="No policy: Nothing follows demand"):
+        disaggregated.but(ranking=ranking).draft()
+
+
+def test_no_target_is_no_policy_with_the_thresholds_sentence(disaggregated):
+    threshold = replace(disaggregated.threshold, target=not_applicable("There is no objective."))
+    with pytest.raises(NotEnoughDataError, match=r"No policy: There is no objective\."):
+        disaggregated.but(threshold=threshold).draft()
+
+
+def test_a_threshold_on_a_signal_that_does_not_qualify_is_no_policy(disaggregated):
+    decode = replace(
+        disaggregated.ranking.signals[0], verdict="rejected", reason="It is distorted."
+    )
+    ranking = replace(
+        disaggregated.ranking, signals=(decode, *disaggregated.ranking.signals[1:])
+    )
+    with pytest.raises(NotEnoughDataError, match=r"verdict is rejected: It is distorted\."):
+        disaggregated.but(ranking=ranking).draft()
+
+
+def test_every_number_with_an_estimate_has_its_evidence(disaggregated):
+    spec = disaggregated.draft().document["spec"]
+    numbers = {entry["number"]: entry for entry in spec["evidence"]}
+    assert numbers["threshold.perReplica"]["low"] == 2240.0
+    assert numbers["proportional.targetPerReplica.value"]["days"] == 7.0
+    assert numbers["ratio.prefillPerDecode"]["effectiveObservations"] == 140.0
+    assert {
+        "pools.decode.scaleOut.cooldownSeconds",
+        "pools.prefill.maxReplicas",
+        "threshold.headroomRatio",
+        "tokenMix",
+    } <= set(numbers)
+
+
+def test_a_rough_service_name_changes_the_raw_label_and_nothing_else(disaggregated):
+    rough = disaggregated.but(service="<b>\n: #" * 60).draft()
+    plain = disaggregated.draft()
+    assert rough.document["spec"] == plain.document["spec"]
+    validate_policy(rough.document, "rough")
+
+
+@pytest.mark.parametrize(("out", "into"), [(0.05, 0.2), (0.2, 0.2), (0.35, 0.35), (2.0, 0.9)])
+def test_scale_in_tolerates_at_least_as_much_as_scale_out(out, into):
+    assert scale_in_tolerance(out) == into
