@@ -8,7 +8,8 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-INSTALL_LOCK := $(PIP) install --require-hashes --requirement
+# compiling every module would take longer than compiling what is used when it is used
+INSTALL_LOCK := $(PIP) install --no-compile --require-hashes --requirement
 # the build tools stand in the lock too, so building fetches nothing
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 TEST_ARGS ?= -n 2
