@@ -11,6 +11,7 @@ from scipy.ndimage import maximum_filter1d
 from scipy.signal import fftconvolve
 from scipy.special import stdtr
 
+from signalstudy.evidence.blocks import central_range
 from signalstudy.evidence.series import demand_must_vary, high_pass, signal_must_vary
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
@@ -27,6 +28,12 @@ HIGH_PASS_STEPS = 20
 """At coarse steps an hour holds too few of them; the high-pass is then 20 steps."""
 LONGEST_LAG_SECONDS = 600.0
 FEWEST_LAG_STEPS = 4
+SIGNIFICANCE = 0.05
+EDGE_SHARE = 0.025
+GUESS_SHARE = 4
+"""A lag that cannot be identified is guessed within a quarter of what was searched."""
+LEAST_PROBABILITY = 1e-4
+"""Smaller ones would be a statement about the tail of a distribution, not about the record."""
 DECORRELATION_TIMES_APART = 5
 FEWEST_INDEPENDENT_SHIFTS = 8
 OUTLIER_DEVIATIONS = 10.0
@@ -51,19 +58,25 @@ class LagSearch:
     """The peak of the cross-correlation of the high-passed pair.
 
     `peak_steps`: its place below a step's resolution, in steps, positive where the signal is
-    later. `resampled_steps` (replicates,): the same in each block resample. `correlation`: its
+    later. `guess_steps`: the best small lag, not negative, for callers that must align where the lag is not
+    identified. `resampled_steps` (replicates,): the same in each block resample. `correlation`: its
     height, signed. `probability`: of a peak at least this high without any relation, from circular
     shifts. `independent_shifts`: how many of those are worth one each.
     """
 
     window: SearchWindow
     peak_steps: float
-    near_steps: float
+    guess_steps: int
     resampled_steps: Floats
     correlation: float
     probability: float
     independent_shifts: float
     is_smeared: bool
+
+    @property
+    def can_tell_chance(self) -> bool:
+        """Whether the record holds enough independent shifts for a null to compare with."""
+        return self.independent_shifts >= FEWEST_INDEPENDENT_SHIFTS
 
 
 def choose_window(steps: int, step_seconds: float) -> SearchWindow:
@@ -74,14 +87,11 @@ def choose_window(steps: int, step_seconds: float) -> SearchWindow:
     return SearchWindow(high_pass=max(3, min(hour, steps // 4)), lag=lag)
 
 
-def search_lag(
-    signal: Floats, reference: Floats, step_seconds: float, blocks: Blocks, near_steps: int
-) -> LagSearch:
+def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: Blocks) -> LagSearch:
     """Find by how many steps `signal` (n,) follows `reference` (n,), in absolute correlation.
 
     Detrended cross-correlation with a parabolic peak, resampled through per-block cross-covariance
-    (methods 2.3 to 2.5). `near_steps`: the limit of the second-best guess, `near_steps` of the
-    result, for callers that must align even where the lag cannot be told.
+    (methods 2.3 to 2.5).
     """
     pairs = int((np.isfinite(signal) & np.isfinite(reference)).sum())
     if pairs < FEWEST_PAIRS:
@@ -107,20 +117,62 @@ def search_lag(
         raise NotEnoughDataError("Signal or demand do not vary at the speed a lag can be seen at.")
     resampled = _covariance(blocks.weights @ products, blocks.weights @ pair_counts)
     peak = _peak(covariance[None, :])
-    near = min(window.lag, max(1, near_steps))
-    inner = covariance[window.lag - near : window.lag + near + 1]
+    near = max(1, window.lag // GUESS_SHARE)
+    soon = covariance[window.lag : window.lag + near + 1]
     probability, shifts = circular_shift_probability(fast_signal, fast_reference, window.lag)
     height = covariance[int(np.abs(covariance).argmax())] / scale
     return LagSearch(
         window=window,
         peak_steps=float(peak[0]) - window.lag,
-        near_steps=float(np.abs(inner).argmax()) - near,
+        guess_steps=int(np.abs(soon).argmax()),
         resampled_steps=_peak(resampled) - window.lag,
         correlation=float(np.clip(height, -1.0, 1.0)),
         probability=probability,
         independent_shifts=shifts,
         is_smeared=_is_smeared(covariance, fast_reference, blocks, window.lag),
     )
+
+
+def identified_range(search: LagSearch, step_seconds: float) -> tuple[float, float]:
+    """Give the 95 % range of the peak in steps, or raise with what keeps it from being identified.
+
+    That is: too short a record, a peak no better than chance, one at the longest lag searched, or
+    resamples that touch that lag, fall into two groups, or spread over half of what was searched.
+    """
+    peak, limit = search.peak_steps * step_seconds, search.window.lag * step_seconds
+    if not search.can_tell_chance:
+        raise NotEnoughDataError(
+            "The record is too short for how slowly it changes: it holds only "
+            f"{search.independent_shifts:.0f} independent shifts to tell following demand from "
+            "chance."
+        )
+    if search.probability > SIGNIFICANCE:
+        raise NotEnoughDataError(
+            f"The lag is not identified: the best one, {peak:.1f} s, is no better than chance "
+            f"(probability {search.probability:.2f} without any relation)."
+        )
+    resampled = np.sort(search.resampled_steps)
+    at_edge = float((np.abs(resampled) >= search.window.lag).mean())
+    if abs(search.peak_steps) >= search.window.lag or at_edge > EDGE_SHARE:
+        raise NotEnoughDataError(
+            f"The lag is not identified: the correlation is strongest at or near the longest lag "
+            f"searched, {limit:g} s, so the lag is that long or longer, or there is none."
+        )
+    low, high = central_range(resampled)
+    middle = resampled[(resampled >= low) & (resampled <= high)]
+    gaps = np.diff(middle)
+    if gaps.size and gaps.max() > max(2.0, (high - low) / 2.0):
+        first, second = middle[gaps.argmax()], middle[gaps.argmax() + 1]
+        raise NotEnoughDataError(
+            "The lag is not identified: resampled records disagree between "
+            f"{first * step_seconds:.1f} and {second * step_seconds:.1f} s."
+        )
+    if high - low > search.window.lag:
+        raise NotEnoughDataError(
+            f"The lag is not identified: it could lie anywhere from {low * step_seconds:.1f} to "
+            f"{high * step_seconds:.1f} s."
+        )
+    return low, high
 
 
 def _prepare_fast_part(values: Floats, width: int) -> Floats:
@@ -225,7 +277,7 @@ def circular_shift_probability(
         return max(counted, 1.0 / (1.0 + null.size)), independent
     lags = 1.0 + (width - 1.0) / decorrelation
     tail = 2.0 * lags * float(stdtr(independent, -float(highest[0]) / deviation))
-    return min(tail, 1.0 / (1.0 + independent / lags)), independent
+    return max(LEAST_PROBABILITY, min(tail, 1.0 / (1.0 + independent / lags))), independent
 
 
 def effective_count(x: Floats, y: Floats) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped
-from signalstudy.evidence.prepared import SIGNIFICANCE
+from signalstudy.evidence.crosscovariance import SIGNIFICANCE
 from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -63,7 +63,7 @@ def independence_probability(prepared: Prepared) -> Estimate:
     other.
     """
     search = prepared.lag_search
-    if not prepared.can_tell_chance:
+    if not prepared.lag_search.can_tell_chance:
         raise NotEnoughDataError(
             "The record is too short for how slowly it changes: it holds only "
             f"{search.independent_shifts:.0f} independent shifts to tell following demand from "
@@ -89,7 +89,7 @@ def _decision(prepared: Prepared) -> str:
         return "; the record cannot tell whether that is chance"
     if probability is None or probability > SIGNIFICANCE:
         return f"; at the speed of scaling not told from chance (p = {probability:.2f})"
-    return f"; follows demand at the speed of scaling (p = {probability:.3f})"
+    return f"; follows demand at the speed of scaling (p = {probability:.2g})"
 
 
 def _standardized(values: Floats) -> Floats:

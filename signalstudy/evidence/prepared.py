@@ -10,10 +10,11 @@ import numpy as np
 
 from signalstudy.evidence.blocks import Blocks, cut_blocks
 from signalstudy.evidence.crosscovariance import (
-    FEWEST_INDEPENDENT_SHIFTS,
     FEWEST_PAIRS,
+    SIGNIFICANCE,
     LagSearch,
     effective_count,
+    identified_range,
     search_lag,
 )
 from signalstudy.evidence.held_out import predict_held_out
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SIGNIFICANCE = 0.05
-GUESS_SECONDS = 60.0
-GUESS_STEPS = 2
-"""A lag that cannot be told is guessed within a minute or two steps, whichever is longer."""
 SHAPE_SECONDS = 300.0
 SHAPE_WINDOWS = 48
 
@@ -55,19 +52,13 @@ class Prepared:
     def lag_search(self) -> LagSearch:
         """The cross-correlation with the reference, its peak and its null."""
         view = self.view
-        near = max(GUESS_STEPS, round(GUESS_SECONDS / view.step_seconds))
-        return search_lag(view.signal, view.reference, view.step_seconds, self.blocks, near)
+        return search_lag(view.signal, view.reference, view.step_seconds, self.blocks)
 
     @property
     def known_delay_seconds(self) -> float:
         """Delay that is no property of the signal: rate window and refresh, minus the centres."""
         view = self.view
         return view.window_seconds / 2.0 + view.refresh_seconds / 2.0 - view.centre_offset_seconds
-
-    @property
-    def can_tell_chance(self) -> bool:
-        """Whether the record holds enough independent shifts for a null to compare with."""
-        return self.lag_search.independent_shifts >= FEWEST_INDEPENDENT_SHIFTS
 
     @cached_property
     def alignment(self) -> tuple[int, str]:
@@ -80,12 +71,15 @@ class Prepared:
             search = self.lag_search
         except NotEnoughDataError:
             return unmoved, "aligned at no lag of its own, because none can be found"
-        if not self.can_tell_chance or search.probability > SIGNIFICANCE:
+        if not search.can_tell_chance or search.probability > SIGNIFICANCE:
             return unmoved, "aligned at no lag of its own, because none can be told from chance"
-        if abs(search.peak_steps) >= search.window.lag:
-            steps = round(search.near_steps)
+        try:
+            identified_range(search, self.view.step_seconds)
+        except NotEnoughDataError:
+            steps = search.guess_steps
             return steps, f"aligned at a guess of {steps} steps, because the lag is not identified"
-        return round(search.peak_steps), f"aligned at {round(search.peak_steps)} steps"
+        steps = round(search.peak_steps)
+        return steps, f"aligned at {steps} steps"
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
@@ -23,18 +22,25 @@ def moving_mean(values: Floats, width: int) -> Floats:
 
     Centred, so it adds no delay; unknown values stay unknown.
     """
-    width = width - 1 + width % 2
-    if width <= 1:
-        return values
+    half = width // 2
     known = np.isfinite(values)
-    if not known.any():
+    if half == 0 or not known.any():
         return values
     middle = float(np.median(values[known]))
     filled = np.where(known, values - middle, 0.0)
-    sums = uniform_filter1d(filled, width, mode="constant")
-    shares = uniform_filter1d(known.astype(np.float64), width, mode="constant")
-    # The running sums leave rounding behind where nothing is known; those steps stay NaN anyway.
-    return np.where(known, middle + sums / np.maximum(shares, 0.5 / width), np.nan)
+    counts = _window_sums(known.astype(np.int64), half)
+    means = middle + _window_sums(filled, half) / np.maximum(counts, 1)
+    # Running sums leave rounding behind: no mean leaves the range, and constants stay constant.
+    means = np.where(_window_sums((filled != 0.0).astype(np.int64), half) == 0, middle, means)
+    return np.where(known, np.clip(means, values[known].min(), values[known].max()), np.nan)
+
+
+def _window_sums(values: NDArray[Any], half: int) -> NDArray[Any]:
+    """Sum each value with `half` neighbours on each side, fewer at the ends (n,)."""
+    running = np.concatenate((np.zeros(1, dtype=values.dtype), np.cumsum(values)))
+    place = np.arange(values.size)
+    last = np.minimum(place + half + 1, values.size)
+    return np.asarray(running[last] - running[np.maximum(place - half, 0)])
 
 
 def high_pass(values: Floats, width: int) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped, central_range
 from signalstudy.evidence.response import weighted_lines
-from signalstudy.evidence.series import signal_must_vary
+from signalstudy.evidence.series import signal_must_vary, varies
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LEAST_EXPLAINED = 0.05
 FEWEST_POINTS = 4
 HINGE_SIDE_BINS = 2
+MOST_GAIN = 1e6
+"""What is said of a signal without any slope at low demand."""
 
 
 def linearity_ratio(prepared: Prepared) -> Estimate:
@@ -140,16 +142,20 @@ def _gain(low: float, high: float, lows: Floats, highs: Floats, note: str) -> Es
     method = "two lines meeting mid-range on bin means, block bootstrap"
     low_range, high_range = central_range(lows), central_range(highs)
     if low_range[0] > 0.0 or low_range[1] < 0.0:
-        return bootstrapped(high / low, highs / lows, method=method, note=note)
+        ratios = np.divide(highs, lows, out=np.full(lows.shape, np.nan), where=lows != 0.0)
+        return bootstrapped(high / low, ratios, method=method, note=note)
     if high_range[0] <= 0.0 <= high_range[1]:
         raise NotEnoughDataError(
             "Neither the slope at low demand nor the one at high demand can be told from zero."
         )
     steepest_low = max(abs(low_range[0]), abs(low_range[1]))
     least_high = min(abs(high_range[0]), abs(high_range[1]))
-    bound = least_high / steepest_low if steepest_low > 0.0 else least_high / 1e-12
+    if least_high <= steepest_low:
+        raise NotEnoughDataError(
+            "The slope at low demand cannot be told from zero, nor from the one at high demand."
+        )
     return Estimate(
-        value=float(min(bound, 1e6)),
+        value=float(least_high / max(steepest_low, least_high / MOST_GAIN)),
         status="lower_bound",
         method=method,
         note=f"in size; the slope at low demand cannot be told from zero, {note}",
@@ -163,6 +169,10 @@ def dynamic_range_ratio(prepared: Prepared) -> Estimate:
     Near 0 for a pinned signal; negative where the signal falls as demand rises.
     """
     response = prepared.response
+    if not varies(prepared.signal):
+        return Estimate(
+            value=0.0, low=0.0, high=0.0, note="the signal never changes", method="constant"
+        )
     low, high = response.ends(response.fit)
     top = float(np.maximum(low, high))
     if top <= 0.0:
