@@ -41,11 +41,9 @@ def test_a_measure_is_named_by_what_it_is_and_its_function_by_the_same(name):
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_a_measure_takes_a_prepared_pair_and_says_how_it_is_defined(name):
+def test_a_measure_takes_a_prepared_pair_and_gives_an_estimate(name):
     function = MEASURES[name].function
     ((parameter),) = inspect.signature(function).parameters.values()
     assert parameter.annotation == "Prepared"
     assert inspect.signature(function).return_annotation == "Estimate"
-    first, _, rest = inspect.getdoc(function).partition("\n")
-    assert first.endswith((".", "?"))
-    assert rest.strip(), "a formula, a source, or the reason"
+    assert inspect.getdoc(function).split("\n")[0].endswith((".", "?"))
