@@ -101,7 +101,9 @@ def parse(text: str, place: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"
-        problem = error.problem or error.context or "broken"
+        problem = error.problem or "broken"
+        if problem.startswith("but "):
+            problem = f"{error.context}, {problem}"
         raise ConfigurationError(f"{place}{line}: not readable as YAML: {problem}.") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(

@@ -40,7 +40,7 @@ class Drafting:
     objectives: tuple[Objective, ...]
     service: str = "chat"
     name: str = "chat"
-    provisioning: ProvisioningInput = ProvisioningInput()
+    provisioning: ProvisioningInput = field(default_factory=ProvisioningInput)
     study: StudyFacts = STUDY
     promql: dict[str, str] = field(default_factory=dict)
 
@@ -143,7 +143,7 @@ def disaggregated() -> Drafting:
 @pytest.fixture
 def unified() -> Drafting:
     return Drafting(
-        service="search/Größe: #1 \"quoted\"\n<script>",
+        service='search/Größe: #1 "quoted"\n<script>',
         name="search-1-quoted-script-0123abcd",
         threshold=Threshold(
             signal="gpu_utilization_ratio",

@@ -151,9 +151,7 @@ def test_a_threshold_on_a_signal_that_does_not_qualify_is_no_policy(disaggregate
     decode = replace(
         disaggregated.ranking.signals[0], verdict="rejected", reason="It is distorted."
     )
-    ranking = replace(
-        disaggregated.ranking, signals=(decode, *disaggregated.ranking.signals[1:])
-    )
+    ranking = replace(disaggregated.ranking, signals=(decode, *disaggregated.ranking.signals[1:]))
     with pytest.raises(NotEnoughDataError, match=r"verdict is rejected: It is distorted\."):
         disaggregated.but(ranking=ranking).draft()
 

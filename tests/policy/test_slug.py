@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from signalstudy.policy.slug import slugs
@@ -39,6 +39,7 @@ def test_a_name_that_looks_like_anothers_hash_keeps_it():
     assert labels["Chat"].startswith(stolen[:-1])
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=300), max_size=20))
 def test_labels_are_valid_distinct_and_independent_of_order(services):
     labels = slugs(services)
