@@ -26,7 +26,7 @@ help:
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
-	@echo "The report: $(CURDIR)/$(DEMO)/report.html"
+	@echo "The report: $(abspath $(DEMO))/report.html"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest $(TEST_ARGS)
@@ -70,18 +70,21 @@ $(VENV)/.dev: requirements-dev.txt pyproject.toml | $(BIN)/python
 	$(INSTALL_SELF)
 	@touch $@ $(VENV)/.runtime
 
-# the newest Python that we support and that can make virtual environments; PYTHON=... overrides
+# the newest Python that we support and that can make virtual environments, or PYTHON=... alone
+PYTHONS := $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python)
+
 $(BIN)/python:
-	@for python in "$(PYTHON)" python3.14 python3.13 python3.12 python3.11 python3 python; do \
-		test -n "$$python" || continue; \
+	@lame=; for python in $(PYTHONS); do \
 		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 15))' 2>/dev/null || continue; \
-		if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then lame="$$python"; continue; fi; \
-		echo "making $(VENV) with $$("$$python" --version)"; \
-		exec "$$python" -m venv $(VENV); \
+		if "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+			echo "making $(VENV) with $$("$$python" --version)"; \
+			exec "$$python" -m venv $(VENV); \
+		fi; \
+		lame="$$python"; \
 	done; \
 	if test -n "$$lame"; then \
-		echo "make: $$lame cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
+		echo "$$lame cannot make virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	else \
-		echo "make: no Python 3.11 to 3.14 found; name one with PYTHON=/path/to/python3" >&2; \
+		echo "none of $(PYTHONS) is Python 3.11 to 3.14; name one with PYTHON=/path/to/python3" >&2; \
 	fi; \
 	exit 1

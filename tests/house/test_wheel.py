@@ -1,4 +1,4 @@
-"""The wheel holds what git holds: no query, template, sample or schema is left behind."""
+"""The wheel, built from the source archive, holds what git holds: nothing is left behind."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ SHIPPED = ("queries", "reports/templates", "sample")
 def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT],
         check=True,
         capture_output=True,
     )
