@@ -1,0 +1,332 @@
+"""StudyConfig: read and check study.toml, the only place where strangers' text becomes a study."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
+from signalstudy.vocabulary.objectives import OBJECTIVE_SIGNALS, Objective
+
+SOURCE_KINDS = ("table", "requests", "points", "tsdb-dump")
+LATER_KINDS = ("prometheus", "tsdb", "openmetrics", "vm-export")
+POOLS = ("prefill", "decode", "unified", "gateway")
+
+
+def _utc(value: Any) -> Any:
+    """Read a time without zone as UTC, as everywhere."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    raise ValueError("a time is wanted, such as 2026-01-05T00:00:00Z")
+
+
+def _expression(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    return value
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _objective_signal(value: Any) -> Any:
+    if value not in OBJECTIVE_SIGNALS:
+        error = unknown_name("", "signal", str(value), OBJECTIVE_SIGNALS)
+        raise ValueError(str(error).removeprefix(": "))
+    return value
+
+
+Instant = Annotated[datetime, BeforeValidator(_utc)]
+Expression = Annotated[str, AfterValidator(_expression)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    """Unknown keys are refused, nothing changes after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class StudySection(_Strict):
+    """[study]: what it is called and at which step it works."""
+
+    name: Annotated[str, Field(min_length=1, max_length=300)]
+    seed: Annotated[int, Field(ge=0)] = 0
+    step_seconds: PositiveSeconds | None = None
+
+
+class Source(_Strict):
+    """One [[sources]]: files of one kind."""
+
+    kind: Literal["table", "requests", "points", "tsdb-dump"]
+    path: Annotated[str, Field(min_length=1)]
+    role: Literal["production", "pressure-test"] = "production"
+
+
+class LabelsSection(_Strict):
+    """[labels]: which labels say service, pool and replica."""
+
+    service: Names = ("service",)
+    pool: Names = ("pool", "engine_type")
+    replica: Names = ("replica", "pod", "exported_pod", "instance")
+    hardware: Names = ("hardware", "modelName")
+    ha_replica: Names = ("prometheus_replica",)
+    sum_over: Names = ("engine", "dp_rank")
+    one_of: Names = ("tp_rank", "pp_rank")
+    pools: dict[Literal["prefill", "decode", "unified", "gateway"], dict[str, Expression]] = Field(
+        default_factory=dict
+    )
+
+
+class ObjectiveSection(_Strict):
+    """One [[objectives]]: a latency, a quantile and a limit."""
+
+    signal: Annotated[Literal["ttft", "tbt", "e2e"], BeforeValidator(_objective_signal)]
+    quantile: Annotated[float, Field(gt=0, lt=1)]
+    at_most_seconds: PositiveSeconds
+    service: Expression | None = None
+
+    def applies_to(self, service: str) -> bool:
+        """Whether this objective is one of `service`'s."""
+        return self.service is None or re.fullmatch(self.service, service) is not None
+
+    @property
+    def objective(self) -> Objective:
+        """The same without the filter."""
+        return Objective(self.signal, self.quantile, self.at_most_seconds)
+
+
+class ProvisioningSection(_Strict):
+    """[provisioning]: what a replica is and how long it takes to start."""
+
+    startup_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    gpus_per_replica: (
+        Annotated[float, Field(gt=0)]
+        | dict[Literal["prefill", "decode", "unified"], Annotated[float, Field(gt=0)]]
+        | None
+    ) = None
+
+    def gpus_of(self, pool: str) -> float | None:
+        """GPUs of one replica of `pool`, None where nobody said."""
+        if isinstance(self.gpus_per_replica, dict):
+            return {str(name): gpus for name, gpus in self.gpus_per_replica.items()}.get(pool)
+        return self.gpus_per_replica
+
+
+class TargetRef(_Strict):
+    """What a scaler is to scale."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str | None = None
+
+
+class PolicyPool(_Strict):
+    """[policy.pools.<pool>]: what only the user knows."""
+
+    min_replicas: Annotated[int, Field(ge=0)] | None = None
+    max_replicas: Annotated[int, Field(ge=1)] | None = None
+    target: TargetRef | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PolicyPool:
+        if (
+            self.min_replicas is not None
+            and self.max_replicas is not None
+            and self.min_replicas > self.max_replicas
+        ):
+            raise ValueError(
+                f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}"
+            )
+        return self
+
+
+class PolicySection(_Strict):
+    """[policy]: bounds and scale targets per pool."""
+
+    pools: dict[Literal["prefill", "decode", "unified"], PolicyPool] = Field(default_factory=dict)
+
+
+class Exclusion(_Strict):
+    """One [[exclude]]: a span that is no production evidence."""
+
+    start: Instant
+    end: Instant
+    reason: str = ""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Exclusion:
+        if self.end <= self.start:
+            raise ValueError("end is not after start")
+        return self
+
+
+class SignalSection(_Strict):
+    """One [[signals]]: a further candidate, named by its metric."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=120)]
+    metric: str | None = None
+    promql: str | None = None
+    kind: Literal["gauge", "counter", "histogram"] = "gauge"
+    unit: str = ""
+    pool: Literal["prefill", "decode", "unified", "gateway"] | None = None
+    aggregation: Literal["sum", "mean"] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_metric(self) -> SignalSection:
+        if self.metric is None:
+            what = "promql is read by kind 'prometheus', which is not built yet; " * bool(
+                self.promql
+            )
+            raise ValueError(f"{what}name the metric")
+        return self
+
+
+class StudyConfig(_Strict):
+    """Everything a study.toml says. Paths are absolute after reading."""
+
+    study: StudySection
+    sources: Annotated[tuple[Source, ...], Field(min_length=1)]
+    labels: LabelsSection = LabelsSection()
+    objectives: tuple[ObjectiveSection, ...] = ()
+    provisioning: ProvisioningSection = ProvisioningSection()
+    policy: PolicySection = PolicySection()
+    exclude: tuple[Exclusion, ...] = ()
+    signals: tuple[SignalSection, ...] = ()
+
+    def objectives_of(self, service: str) -> tuple[Objective, ...]:
+        """Give the objectives that hold for `service`."""
+        return tuple(o.objective for o in self.objectives if o.applies_to(service))
+
+
+def read_config(path: str | Path) -> StudyConfig:
+    """Read study.toml.
+
+    Raises ConfigurationError with the place and the choices. Relative paths of sources become
+    absolute, relative to the file.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path}: there is no such file. `signalstudy demo` shows one."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read as text: {error}") from None
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
+    return parse_config(document, place=file.name, folder=file.parent)
+
+
+def parse_config(document: dict[str, Any], *, place: str, folder: Path) -> StudyConfig:
+    """Check a document that has the form of study.toml; `place` names it in messages."""
+    _refuse_later_kinds(document, place)
+    try:
+        config = StudyConfig.model_validate(document)
+    except ValidationError as error:
+        raise ConfigurationError(_sentence(error, place)) from None
+    sources = tuple(
+        source.model_copy(update={"path": str((folder / source.path).absolute())})
+        for source in config.sources
+    )
+    return config.model_copy(update={"sources": sources})
+
+
+def _refuse_later_kinds(document: dict[str, Any], place: str) -> None:
+    sources = document.get("sources")
+    if not isinstance(sources, list):
+        return
+    for number, source in enumerate(sources, start=1):
+        kind = source.get("kind") if isinstance(source, dict) else None
+        where = f"{place}, [[sources]] {number}"
+        if kind in LATER_KINDS:
+            raise ConfigurationError(
+                f"{where}: kind {kind!r} is not yet built. Built: {', '.join(SOURCE_KINDS)}."
+            )
+        if kind is not None and kind not in SOURCE_KINDS:
+            raise ConfigurationError(str(unknown_name(where, "kind", str(kind), SOURCE_KINDS)))
+
+
+def _section(location: tuple[str | int, ...]) -> tuple[str, list[str]]:
+    """Turn pydantic's location into what stands in the file, and what is left of it."""
+    parts = [str(p) for p in location]
+    if len(location) >= 2 and isinstance(location[1], int):
+        return f"[[{parts[0]}]] {location[1] + 1}", parts[2:]
+    if location and len(location) >= 2:
+        return f"[{'.'.join(parts[:-1])}]", parts[-1:]
+    return "", parts
+
+
+def _known_keys(location: tuple[str | int, ...]) -> list[str]:
+    """List the keys that are allowed where `location` points to an unknown one."""
+    model: Any = StudyConfig
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            break
+        model = _model_in(fields[part].annotation) or model
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        found = _model_in(inner)
+        if found is not None:
+            return found
+    return None
+
+
+def _sentence(error: ValidationError, place: str) -> str:  # noqa: PLR0911 - a case a line
+    """Reword the first of pydantic's errors as one sentence with place and choices."""
+    first = error.errors()[0]
+    location = tuple(first["loc"])
+    section, rest = _section(location)
+    where = f"{place}, {section}" if section else place
+    key = rest[-1] if rest else ""
+    if first["type"] == "extra_forbidden":
+        return str(unknown_name(where, "key", str(location[-1]), _known_keys(location)))
+    if first["type"] == "missing":
+        if location == ("study",):
+            return f'{place}: there is no [study] with a name. Write: [study] and name = "chat".'
+        if location == ("sources",):
+            return (
+                f"{place}: there is no [[sources]]. Name at least one, with kind "
+                f"({', '.join(SOURCE_KINDS)}) and path."
+            )
+        return f"{where}: {key!r} is missing. Known: {', '.join(_known_keys(location))}."
+    if location == ("sources",):
+        kinds = ", ".join(SOURCE_KINDS)
+        return f"{place}: sources must be [[sources]] tables, at least one. Kinds: {kinds}."
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if message.startswith(("unknown ", "end ", "min_replicas")):
+        return f"{where}: {message}"
+    given = first.get("input")
+    shown = repr(given) if isinstance(given, str | int | float | bool) else ""
+    return f"{where}: {key + ' = ' if key else ''}{shown[:120]}: {message}".replace(": :", ":")

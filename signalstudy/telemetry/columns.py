@@ -1,0 +1,132 @@
+"""What a stranger's column holds: times in whichever unit, numbers, or text that is neither."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from signalstudy.telemetry.files import quoted
+from signalstudy.vocabulary.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTEGERS = frozenset(
+    [
+        "TINYINT",
+        "SMALLINT",
+        "INTEGER",
+        "BIGINT",
+        "HUGEINT",
+        "UTINYINT",
+        "USMALLINT",
+        "UINTEGER",
+        "UBIGINT",
+    ]
+)
+TIME_COLUMNS = ("timestamp", "arrived_at")
+# An epoch in seconds stays below 1e11 until the year 5138; each finer unit is 1000 times more.
+EPOCH_UNITS = ((1e11, 1000.0, "seconds"), (1e14, 1.0, "milliseconds"), (1e17, 1e-3, "microseconds"))
+
+
+@dataclass(frozen=True, slots=True)
+class TimeColumn:
+    """`expression`: SQL that gives milliseconds since 1970 UTC; `note`: what had to be assumed."""
+
+    expression: str
+    note: str = ""
+
+
+def type_of(relation: duckdb.DuckDBPyRelation, column: str) -> str:
+    """Give DuckDB's type of a column, in capitals."""
+    return str(relation.types[relation.columns.index(column)]).upper()
+
+
+def is_number(kind: str) -> bool:
+    """Whether a DuckDB type is a number."""
+    return kind in INTEGERS or kind in {"DOUBLE", "FLOAT"} or kind.startswith("DECIMAL")
+
+
+def time_column(relation: duckdb.DuckDBPyRelation, column: str, place: str) -> TimeColumn:
+    """Say how to read `column` as time; raises TableError where it is none."""
+    name, kind = quoted(column), type_of(relation, column)
+    if kind == "TIMESTAMP WITH TIME ZONE":
+        return TimeColumn(f"epoch_ms({name})")
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        return TimeColumn(
+            f"epoch_ms(CAST({name} AS TIMESTAMP))", f"{column} has no time zone: read as UTC"
+        )
+    if is_number(kind):
+        return _epoch(relation, column, name, place)
+    if kind == "VARCHAR":
+        bad = _first_bad(relation, f"try_cast({name} AS TIMESTAMP)", name)
+        if bad is None:
+            return TimeColumn(f"epoch_ms(CAST({name} AS TIMESTAMP))")
+        if _first_bad(relation, f"try_cast({name} AS DOUBLE)", name) is None:
+            return _epoch(relation, column, f"CAST({name} AS DOUBLE)", place)
+        raise TableError(
+            f"{place}: column {column!r} holds {bad!r}, which is no time. "
+            "Times are ISO 8601 or seconds since 1970."
+        )
+    raise TableError(f"{place}: column {column!r} is {kind}, which is no time")
+
+
+def _epoch(
+    relation: duckdb.DuckDBPyRelation, column: str, expression: str, place: str
+) -> TimeColumn:
+    [(middle, bad)] = relation.aggregate(
+        f"median(CAST({expression} AS DOUBLE)), "
+        f"count(*) FILTER (NOT isfinite(CAST({expression} AS DOUBLE)))"
+    ).fetchall()
+    if bad:
+        raise TableError(f"{place}: column {column!r} holds {bad} times that are no numbers")
+    factor, unit = 1e-6, "nanoseconds"
+    for below, to_ms, name in EPOCH_UNITS:
+        if middle is None or abs(middle) < below:
+            factor, unit = to_ms, name
+            break
+    return TimeColumn(
+        f"CAST(round(CAST({expression} AS DOUBLE) * {factor!r}) AS BIGINT)",
+        f"{column} is a number: read as {unit} since 1970",
+    )
+
+
+def number_expression(relation: duckdb.DuckDBPyRelation, column: str, place: str) -> str:
+    """Give SQL that reads `column` as DOUBLE; raises TableError naming the first text in it."""
+    name, kind = quoted(column), type_of(relation, column)
+    if is_number(kind) or kind == "BOOLEAN":
+        return f"CAST({name} AS DOUBLE)"
+    if kind in {"VARCHAR", "JSON"}:
+        text = f"json_extract_string({name}, '$')" if kind == "JSON" else name
+        bad = _first_bad(relation, f"try_cast(nullif(trim({text}), '') AS DOUBLE)", text)
+        if bad is not None:
+            raise TableError(f"{place}: column {column!r} holds {bad!r}, which is no number")
+        return f"try_cast(nullif(trim({text}), '') AS DOUBLE)"
+    if kind == '"NULL"':
+        return "CAST(NULL AS DOUBLE)"
+    raise TableError(f"{place}: column {column!r} is {kind}, which is no number")
+
+
+def _first_bad(relation: duckdb.DuckDBPyRelation, cast: str, name: str) -> str | None:
+    """Find the first text that is there but does not survive the cast."""
+    try:
+        rows = (
+            relation.filter(f"{name} IS NOT NULL AND trim({name}) <> '' AND {cast} IS NULL")
+            .limit(1)
+            .project(name)
+            .fetchall()
+        )
+    except duckdb.Error as error:
+        raise TableError(str(error).strip().splitlines()[0]) from None
+    return str(rows[0][0])[:80] if rows else None
+
+
+def refuse_missing(columns: Sequence[str], needed: Sequence[str], place: str) -> None:
+    """Raise TableError where one of `needed` is not among `columns`."""
+    missing = [name for name in needed if name not in columns]
+    if missing:
+        raise TableError(
+            f"{place}: there is no column {missing[0]!r}. Columns: {', '.join(columns)[:400]}."
+        )

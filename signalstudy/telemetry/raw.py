@@ -1,0 +1,25 @@
+"""RawSource: one source in the raw form every reader leaves behind.
+
+A reader makes two DuckDB views: `raw_<n>` (key, time_ms, value), one row a sample, and
+`raw_series_<n>` (key, metric, le, labels as JSON, samples), one row a series.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RawSource:
+    """What a reader found. `form`: long, wide, tsdb-dump, requests or points."""
+
+    number: int
+    role: str
+    form: str
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+    skipped_lines: int = 0

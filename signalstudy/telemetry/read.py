@@ -1,0 +1,246 @@
+"""read_telemetry: sources into the store, each read once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import polars as pl
+
+from signalstudy.sql import read_query
+from signalstudy.telemetry.discover import (
+    Discovery,
+    RawSeries,
+    SeriesRow,
+    discover,
+    is_known_metric,
+)
+from signalstudy.telemetry.points import read_points
+from signalstudy.telemetry.requests import NUMBERS, read_requests
+from signalstudy.telemetry.store import code_digest, content_digest, open_store, write_store
+from signalstudy.telemetry.table import read_table
+from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
+from signalstudy.vocabulary.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signalstudy.config import StudyConfig
+    from signalstudy.telemetry.raw import RawSource
+    from signalstudy.telemetry.telemetry import Telemetry
+
+MEMORY_LIMIT = "600MB"
+SERIES_SCHEMA = {
+    "key": pl.UInt64,
+    "group_key": pl.UInt64,
+    "source": pl.Int32,
+    "role": pl.String,
+    "service": pl.String,
+    "pool": pl.String,
+    "replica": pl.String,
+    "quantity": pl.String,
+    "form": pl.String,
+    "kind": pl.String,
+    "factor": pl.Float64,
+    "le": pl.Float64,
+    "scope": pl.String,
+    "per_token": pl.Boolean,
+    "precedence": pl.Int32,
+    "metric": pl.String,
+    "hardware": pl.String,
+    "one_of": pl.String,
+    "ha_replica": pl.String,
+    "samples": pl.Int64,
+}
+
+
+def read_telemetry(
+    config: StudyConfig,
+    folder: str | Path,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Telemetry:
+    """Read the sources of a study into the store in `folder`, or reuse the store that is there.
+
+    The store is reused where sources, their reading and the code are unchanged. Raises TableError
+    or ConfigurationError, and then leaves nothing behind.
+    """
+    place = Path(folder)
+    digest = f"{content_digest(config)}-{code_digest()}"
+    found = open_store(place, digest)
+    if found is not None:
+        progress("sources are unchanged: the store is reused")
+        return found
+    is_new = not place.exists()
+    place.mkdir(parents=True, exist_ok=True)
+    scratch = place / f"scratch.{os.getpid()}"
+    connection = _connect(scratch)
+    try:
+        facts = _fill(connection, config, scratch, progress)
+        write_store(connection, place, digest=digest, facts=facts, progress=progress)
+    except BaseException:
+        if is_new:
+            connection.close()
+            shutil.rmtree(place, ignore_errors=True)
+        raise
+    finally:
+        connection.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    store = open_store(place, digest)
+    if store is None:
+        raise TableError(f"{place}: the store was written and cannot be read again")
+    return store
+
+
+def _connect(scratch: Path) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect()
+    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+    connection.execute("SET temp_directory = $place", {"place": str(scratch / "spill")})
+    return connection
+
+
+def _fill(
+    connection: duckdb.DuckDBPyConnection,
+    config: StudyConfig,
+    scratch: Path,
+    progress: Callable[[str], None],
+) -> dict[str, object]:
+    """Make the working tables; give what the store should remember besides them."""
+    sources = []
+    for number, source in enumerate(config.sources, start=1):
+        progress(f"reading {Path(source.path).name}")
+        sources.append(_read_source(connection, config, number, scratch))
+    notes = [note for source in sources for note in source.notes]
+    discovery = _register_series(connection, config, sources)
+    notes += discovery.notes
+    progress("taking increments")
+    dropped = _make_steps(connection, sources)
+    if dropped:
+        notes.append(f"{dropped} samples are no finite number and are left out")
+    _union(connection, "all_requests", "requests", sources, _empty_requests())
+    _union(connection, "points", "points", sources, _empty_points())
+    _refuse_nothing(connection, discovery, sources)
+    return {
+        "notes": notes,
+        "left_out": discovery.left_out,
+        "source_files": [str(file) for source in sources for file in source.files],
+    }
+
+
+def _read_source(
+    connection: duckdb.DuckDBPyConnection, config: StudyConfig, number: int, scratch: Path
+) -> RawSource:
+    source = config.sources[number - 1]
+    if source.kind == "requests":
+        return read_requests(connection, source, config, number=number, scratch=scratch)
+    if source.kind == "points":
+        return read_points(connection, source, config, number=number, scratch=scratch)
+    if source.kind == "tsdb-dump":
+        return read_tsdb_dump(
+            connection,
+            source,
+            number=number,
+            is_wanted=lambda metric: is_known_metric(metric, config.signals),
+        )
+    named = config.labels
+    labels = {*named.service, *named.pool, *named.replica, *named.hardware, *named.ha_replica}
+    return read_table(connection, source, number=number, labels=frozenset(labels), scratch=scratch)
+
+
+def _register_series(
+    connection: duckdb.DuckDBPyConnection, config: StudyConfig, sources: list[RawSource]
+) -> Discovery:
+    raw = []
+    for source in sources:
+        if source.form in ("requests", "points"):
+            continue
+        rows = connection.execute(
+            f"SELECT key, metric, le, labels, samples FROM raw_series_{source.number} ORDER BY 2, 1"
+        ).fetchall()
+        if not rows:
+            raise TableError(
+                f"[[sources]] {source.number}, {source.files[0].name}: holds no sample"
+            )
+        raw += [
+            RawSeries(key, source.number, source.form, source.role, metric, le, labels, samples)
+            for key, metric, le, labels, samples in rows
+        ]
+    discovery = discover(raw, config)
+    frame = pl.DataFrame(
+        [asdict(row) for row in discovery.series],
+        schema={f.name: SERIES_SCHEMA[f.name] for f in fields(SeriesRow)},
+    )
+    connection.register("discovered", frame.to_arrow())
+    connection.execute("CREATE OR REPLACE TEMP TABLE series AS SELECT * FROM discovered")
+    return discovery
+
+
+def _make_steps(connection: duckdb.DuckDBPyConnection, sources: list[RawSource]) -> int:
+    """Make clean, steps, cadences, resets, series_facts; count samples that were no number."""
+    telemetry = [s.number for s in sources if s.form not in ("requests", "points")]
+    union = " UNION ALL ".join(f"SELECT * FROM raw_{number}" for number in telemetry)
+    empty = "SELECT 0::UBIGINT AS key, 0::BIGINT AS time_ms, 0.0::DOUBLE AS value WHERE false"
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW samples AS {union or empty}")
+    [(count,)] = connection.execute(
+        "SELECT count(*) FROM samples SEMI JOIN series ON samples.key = series.key "
+        "WHERE NOT isfinite(value)"
+    ).fetchall()
+    for name, query in (
+        ("clean", "clean_samples"),
+        ("steps", "steps"),
+        ("cadences", "cadences"),
+        ("resets", "resets"),
+        ("series_facts", "series_quality"),
+    ):
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {read_query(query).text}")
+    return int(count)
+
+
+def _union(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    view: str,
+    sources: list[RawSource],
+    empty: str,
+) -> None:
+    parts = [f"SELECT * FROM {view}_{s.number}" for s in sources if s.form == view]
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {table} AS {' UNION ALL BY NAME '.join(parts) or empty}"
+    )
+
+
+def _empty_requests() -> str:
+    numbers = ", ".join(f"0.0::DOUBLE AS {name}" for name in NUMBERS)
+    return (
+        "SELECT ''::VARCHAR AS service, ''::VARCHAR AS role, 0::BIGINT AS arrived_ms, "
+        f"0.0::DOUBLE AS requests, {numbers} WHERE false"
+    )
+
+
+def _empty_points() -> str:
+    names = read_query("points_of_service").returns
+    numbers = ", ".join(f"0.0::DOUBLE AS {name}" for name in names)
+    return f"SELECT ''::VARCHAR AS service, {numbers} WHERE false"
+
+
+def _refuse_nothing(
+    connection: duckdb.DuckDBPyConnection, discovery: Discovery, sources: list[RawSource]
+) -> None:
+    """Raise where no source holds anything that a study can use."""
+    [(count,)] = connection.execute(
+        "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points) "
+        "+ (SELECT count(*) FROM clean)"
+    ).fetchall()
+    if count:
+        return
+    seen = ", ".join(sorted(discovery.left_out))[:400]
+    names = ", ".join(str(file.name) for source in sources for file in source.files)[:200]
+    raise TableError(
+        f"{names}: no metric in it is one the study knows. Seen: {seen or 'none'}. "
+        "`signalstudy signals` lists the known ones; others go under [[signals]]."
+    )

@@ -1,0 +1,108 @@
+"""Telemetry: the store of one study, opened read-only for each call."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from signalstudy.sql import run_query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import polars as pl
+
+    from signalstudy.telemetry.discover import SeriesRow
+
+DATABASE = "telemetry.duckdb"
+PARTS = "telemetry"
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """What was wrong with the samples of one series, and how often they came."""
+
+    key: int
+    copies: int
+    conflicts: int
+    gaps: int
+    resets: int
+    first_ms: int
+    last_ms: int
+    cadence_ms: float
+    repeats: int
+    changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """What the sources hold, in base units, pools and replicas told.
+
+    `series` by service: (service, role) -> rows. `request_services`, `point_services`: which
+    services have a request log (with its role) or operating points. `source_files`: for people.
+    """
+
+    folder: Path
+    digest: str
+    series: dict[tuple[str, str], tuple[SeriesRow, ...]]
+    facts: dict[int, SeriesFacts]
+    request_services: frozenset[tuple[str, str]]
+    point_services: frozenset[str]
+    left_out: dict[str, int]
+    notes: tuple[str, ...]
+    source_files: tuple[str, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """All services, sorted."""
+        named = {service for service, _ in (*self.series, *self.request_services)}
+        return tuple(sorted(named | self.point_services))
+
+    def samples(self, service: str, role: str) -> pl.DataFrame:
+        """Give key, time_ms, value, interval_ms of all series but histogram buckets."""
+        with self._open() as connection:
+            return _frame(run_query(connection, "series_samples", service=service, role=role))
+
+    def bucket_counts(
+        self, service: str, role: str, *, start_ms: float, step_ms: float
+    ) -> pl.DataFrame:
+        """Give histogram increments summed over replicas, by pool, quantity, edge and step."""
+        with self._open() as connection:
+            return _frame(
+                run_query(
+                    connection,
+                    "bucket_counts",
+                    service=service,
+                    role=role,
+                    start_ms=start_ms,
+                    step_ms=step_ms,
+                )
+            )
+
+    def requests(self, service: str, role: str) -> pl.DataFrame:
+        """Give the request log of a service by arrival; empty where there is none."""
+        with self._open() as connection:
+            return _frame(run_query(connection, "requests_of_service", service=service, role=role))
+
+    def points(self, service: str) -> pl.DataFrame:
+        """Give the operating points of a service."""
+        with self._open() as connection:
+            return _frame(run_query(connection, "points_of_service", service=service))
+
+    @contextmanager
+    def _open(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = duckdb.connect(str(self.folder / DATABASE), read_only=True)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
+
+def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    frame: pl.DataFrame = relation.pl()
+    return frame

@@ -1,0 +1,269 @@
+"""align: Telemetry of one service onto one grid, as a Timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.timeline.demand import SERVED_SIGNALS, UNCACHED, demand_of, work_of
+from signalstudy.timeline.gathered import Gathered, gather_samples
+from signalstudy.timeline.grid import rolling_sum
+from signalstudy.timeline.latency import WINDOW_SECONDS, window_quantiles
+from signalstudy.timeline.points import OperatingPoints
+from signalstudy.timeline.quality import check_quality
+from signalstudy.timeline.replicas import replica_events, replicas_of, startup_durations
+from signalstudy.timeline.signals import LATENCIES, signals_of
+from signalstudy.timeline.slo import observed_at, slo_counts
+from signalstudy.timeline.timeline import Event, PoolTimeline, SignalSeries, Timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.timeline.timeline import Demand, Role
+    from signalstudy.vocabulary.objectives import Objective
+
+    Floats = NDArray[np.float64]
+
+MIX_SECONDS = 1800.0
+
+
+def align(
+    telemetry: Telemetry,
+    service: str,
+    *,
+    role: Role = "production",
+    objectives: Sequence[Objective] = (),
+    step_seconds: float | None = None,
+    excluded: Sequence[tuple[float, float]] = (),
+) -> Timeline | None:
+    """Bring everything known of a service in one role onto one grid; None where there is nothing.
+
+    `excluded` are (start, end) in seconds since 1970, left out of evidence but kept in the arrays.
+    """
+    gathered = gather_samples(telemetry, service, role, step_seconds)
+    if gathered is None:
+        return None
+    by_pool = {pool: signals_of(gathered, pool) for pool in gathered.pools}
+    work_pools = [p for p in by_pool if p != "gateway"] or ["unified"]
+    _add_latencies_of_requests(gathered, by_pool)
+    demands = {pool: demand_of(gathered, pool, by_pool) for pool in work_pools}
+    pools = {pool: _pool(gathered, pool, by_pool, demands[pool]) for pool in work_pools}
+    if by_pool.get("gateway"):
+        pools["gateway"] = _gateway(gathered, by_pool["gateway"], pools)
+    events = [
+        event
+        for pool in pools.values()
+        if pool.pool != "gateway"
+        for event in replica_events(gathered.grid.time_seconds, pool.ready_replicas, pool.pool)
+    ]
+    events += _resets(telemetry, service, role)
+    counts = slo_counts(gathered, objectives, work_pools)
+    startup = [
+        startup_durations(gathered.grid.time_seconds, p.ready_replicas, p.starting_replicas)
+        for p in pools.values()
+        if p.pool != "gateway"
+    ]
+    return Timeline(
+        service=service,
+        role=role,
+        time_seconds=gathered.grid.time_seconds,
+        step_seconds=gathered.grid.step_seconds,
+        pools=pools,
+        slo_counts=counts,
+        usable=_usable(gathered, excluded),
+        token_mix=_token_mix(gathered, pools),
+        prefix_cache_hit_ratio=_hit_ratio(gathered, by_pool),
+        startup_seconds=np.concatenate([*startup, np.array([])]),
+        events=tuple(events),
+        quality=tuple(check_quality(telemetry, gathered, pools, counts, objectives)),
+    )
+
+
+def read_points(telemetry: Telemetry, service: str) -> OperatingPoints | None:
+    """Give the operating points of a service, None where there are none."""
+    if service not in telemetry.point_services:
+        return None
+    frame = telemetry.points(service)
+    columns = {
+        name: frame[name].cast(float).fill_null(float("nan")).to_numpy() for name in frame.columns
+    }
+    return OperatingPoints(service=service, **columns)
+
+
+def _pool(
+    gathered: Gathered,
+    pool: str,
+    by_pool: dict[str, dict[str, SignalSeries]],
+    demand: Demand | None,
+) -> PoolTimeline:
+    ready, starting, source = replicas_of(gathered, pool)
+    hardware = {
+        row.hardware
+        for (owner, _), found in gathered.series.items()
+        if owner == pool
+        for row, _ in found
+        if row.hardware
+    }
+    return PoolTimeline(
+        pool=pool,
+        ready_replicas=ready,
+        starting_replicas=starting,
+        signals=by_pool.get(pool, {}),
+        demand=demand,
+        served_per_second=_served(pool, by_pool, demand),
+        replicas_source=source,
+        hardware=tuple(sorted(hardware)),
+    )
+
+
+def _served(
+    pool: str, by_pool: dict[str, dict[str, SignalSeries]], demand: Demand | None
+) -> Floats | None:
+    """Give the work a pool did, from its own counters, else from the gateway's."""
+    for owner in (pool, "gateway"):
+        for kind in work_of(pool).kinds:
+            signal = by_pool.get(owner, {}).get(SERVED_SIGNALS[kind])
+            if signal is not None:
+                return signal.values
+    if demand is not None and demand.unit == "requests":
+        finished = by_pool.get(pool, {}).get("requests_per_second")
+        return None if finished is None else finished.values
+    return None
+
+
+def _gateway(
+    gathered: Gathered, signals: dict[str, SignalSeries], pools: dict[str, PoolTimeline]
+) -> PoolTimeline:
+    """Judge what is measured at the gateway against the pool that does the last of the work."""
+    judge = next((pools[p] for p in ("decode", "unified", "prefill") if p in pools), None)
+    demand = judge.demand if judge is not None else None
+    return PoolTimeline(
+        pool="gateway",
+        ready_replicas=(
+            judge.ready_replicas if judge is not None else np.full(gathered.grid.size, np.nan)
+        ),
+        starting_replicas=np.full(gathered.grid.size, np.nan),
+        signals=signals,
+        demand=demand,
+        served_per_second=None,
+        replicas_source=f"replicas of {judge.pool}" if judge is not None else "",
+    )
+
+
+def _add_latencies_of_requests(
+    gathered: Gathered, by_pool: dict[str, dict[str, SignalSeries]]
+) -> None:
+    """Where no metric tells a latency, make its signals from the request log, at the gateway."""
+    log = gathered.requests
+    grid = gathered.grid
+    for family in LATENCIES:
+        told = any(name.startswith(f"{family}_") for found in by_pool.values() for name in found)
+        values = log[f"{family}_seconds"]
+        at = observed_at(log, "ttft" if family == "queue_wait" else family)
+        known = np.isfinite(values) & np.isfinite(at)
+        if told or not known.any():
+            continue
+        span = grid.size * grid.step_seconds
+        wanted = max(min(WINDOW_SECONDS, span / 20.0), grid.step_seconds)
+        steps = max(round(wanted / grid.step_seconds), 1)
+        found = window_quantiles(grid.step_of(at[known]), values[known], grid.size, steps)
+        for name, series in found.items():
+            if np.isfinite(series).any():
+                by_pool.setdefault("gateway", {})[f"{family}_{name}_seconds"] = SignalSeries(
+                    name=f"{family}_{name}_seconds",
+                    kind="intensive",
+                    values=series,
+                    averaged_seconds=steps * grid.step_seconds,
+                    source="request log",
+                    unit="seconds",
+                )
+
+
+def _resets(telemetry: Telemetry, service: str, role: str) -> list[Event]:
+    """Say which pools had counters that started again."""
+    counted: dict[str, int] = {}
+    for row in telemetry.series.get((service, role), ()):
+        if row.form == "count":
+            counted[row.pool] = max(counted.get(row.pool, 0), telemetry.facts[row.key].resets)
+    return [
+        Event(0.0, pool, "counter_reset", f"counters of one series started again {n} times")
+        for pool, n in counted.items()
+        if n
+    ]
+
+
+def _usable(gathered: Gathered, excluded: Sequence[tuple[float, float]]) -> NDArray[np.bool_]:
+    at, step = gathered.grid.time_seconds, gathered.grid.step_seconds
+    usable = np.ones(at.size, dtype=np.bool_)
+    for start, end in excluded:
+        usable &= ~((at > start) & (at - step < end))
+    return usable
+
+
+def _token_mix(gathered: Gathered, pools: dict[str, PoolTimeline]) -> Floats:
+    """Uncached prompt tokens offered per output token offered, over a trailing half hour (n,)."""
+    unknown = np.full(gathered.grid.size, np.nan)
+    prefill, decode = pools.get("prefill"), pools.get("decode")
+    if prefill is None or decode is None or prefill.demand is None or decode.demand is None:
+        return unknown
+    sources = {prefill.demand.source, decode.demand.source}
+    if sources & {"served_other_pool", "served_own"}:
+        prompts, outputs = prefill.served_per_second, decode.served_per_second
+    else:
+        prompts, outputs = prefill.demand.per_second, decode.demand.per_second
+        prompts = _less_cache(gathered, prompts, pools)
+    if prompts is None or outputs is None:
+        return unknown
+    both = np.isfinite(prompts) & np.isfinite(outputs)
+    steps = max(round(MIX_SECONDS / gathered.grid.step_seconds), 1)
+    steps = min(steps, max(gathered.grid.size // 8, 1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mix = rolling_sum(np.where(both, prompts, 0.0), steps) / rolling_sum(
+            np.where(both, outputs, 0.0), steps
+        )
+    return np.where(both & np.isfinite(mix), mix, np.nan)
+
+
+def _less_cache(gathered: Gathered, prompts: Floats, pools: dict[str, PoolTimeline]) -> Floats:
+    """Take what the cache answered off the prompt tokens where demand counts all of them."""
+    log = gathered.requests
+    if np.isfinite(log["cached_prompt_tokens"]).any():
+        return prompts  # demand is uncached already
+    all_tokens = pools["prefill"].signals.get("prefill_tokens_per_second")
+    uncached = pools["prefill"].signals.get(SERVED_SIGNALS[UNCACHED])
+    if all_tokens is None or uncached is None:
+        return prompts
+    steps = max(round(MIX_SECONDS / gathered.grid.step_seconds), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = rolling_sum(uncached.values, steps) / rolling_sum(all_tokens.values, steps)
+    return prompts * np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
+
+
+def _hit_ratio(gathered: Gathered, by_pool: dict[str, dict[str, SignalSeries]]) -> Floats:
+    """Give the share of prompt tokens found in the prefix cache (n,), NaN where nobody tells."""
+    for pool in ("prefill", "unified", "decode", "gateway"):
+        found = by_pool.get(pool, {}).get("prefix_cache_hit_ratio")
+        if found is not None and np.isfinite(found.values).any():
+            return found.values
+    for pool in ("prefill", "unified"):
+        every = by_pool.get(pool, {}).get("prefill_tokens_per_second")
+        uncached = by_pool.get(pool, {}).get(SERVED_SIGNALS[UNCACHED])
+        if every is not None and uncached is not None:
+            steps = max(round(WINDOW_SECONDS / gathered.grid.step_seconds), 1)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = rolling_sum(uncached.values, steps) / rolling_sum(every.values, steps)
+            return np.clip(1.0 - share, 0.0, 1.0)
+    log = gathered.requests
+    known = np.isfinite(log["cached_prompt_tokens"]) & np.isfinite(log["prompt_tokens"])
+    if not known.any():
+        return np.full(gathered.grid.size, np.nan)
+    at = log["arrived_seconds"][known]
+    cached = gathered.grid.counts(at, log["cached_prompt_tokens"][known])
+    every_token = gathered.grid.counts(at, log["prompt_tokens"][known])
+    steps = max(round(WINDOW_SECONDS / gathered.grid.step_seconds), 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return rolling_sum(cached, steps) / rolling_sum(every_token, steps)

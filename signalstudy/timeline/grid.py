@@ -1,0 +1,207 @@
+"""One grid of time for one service, and how samples come onto it.
+
+Counts and rates are spread evenly over their intervals and summed by step; gauges are interpolated
+linearly between their own samples; states hold until the next one. Gaps are masked, not filled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.vocabulary.errors import TableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+GAP_INTERVALS = 2.5  # an interval longer than this many usual ones is a gap (ingestion.md 2)
+STATE_SECONDS = 300.0  # a state is believed this long, as Prometheus looks back
+LARGEST_GRID = 4_000_000
+NICE_SECONDS = (
+    0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 360.0, 600.0,
+    900.0, 1800.0, 3600.0,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """One series: `time_seconds` ascending (m,), `values`, `interval_seconds` (0 for gauges)."""
+
+    time_seconds: Floats
+    values: Floats
+    interval_seconds: Floats
+    cadence_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """`time_seconds` (n,) are the ends of steps of `step_seconds`."""
+
+    time_seconds: Floats
+    step_seconds: float
+
+    @property
+    def size(self) -> int:
+        """Number of steps."""
+        return int(self.time_seconds.size)
+
+    def step_of(self, seconds: Floats) -> NDArray[np.int64]:
+        """Give the index of the step that holds each instant, -1 or n where none does."""
+        first_start = self.time_seconds[0] - self.step_seconds
+        # A millisecond of tolerance: an instant on the edge belongs to the step that ends there.
+        index = np.ceil((seconds - first_start - 1e-3) / self.step_seconds).astype(np.int64) - 1
+        return np.clip(index, -1, self.size)
+
+    def counts(self, seconds: Floats, weights: Floats) -> Floats:
+        """Sum `weights` of events at `seconds` by step (n,)."""
+        index = self.step_of(seconds)
+        inside = (index >= 0) & (index < self.size)
+        return np.bincount(index[inside], weights=weights[inside], minlength=self.size).astype(
+            np.float64
+        )
+
+
+def nice_seconds(seconds: float) -> float:
+    """Round a measured cadence to the configured one it must come from, where one is near."""
+    for nice in NICE_SECONDS:
+        if abs(seconds - nice) <= 0.1 * nice:
+            return nice
+    return float(f"{seconds:.3g}")
+
+
+def make_grid(series: Sequence[Samples], step_seconds: float | None, place: str) -> Grid:
+    """Choose step and phase so that most samples stand on the grid as they are.
+
+    The step is the median cadence of `series`; the phase the commonest one of their samples.
+    """
+    cadences = [s.cadence_seconds for s in series if s.cadence_seconds > 0]
+    if not cadences:
+        raise TableError(f"{place}: a single sample a series is no history: nothing can be studied")
+    step = step_seconds or nice_seconds(float(np.median(cadences)))
+    first = min(float(s.time_seconds[0]) for s in series)
+    last = max(float(s.time_seconds[-1]) for s in series)
+    while (last - first) / step > LARGEST_GRID:
+        step *= 2.0
+    times = np.concatenate([s.time_seconds[:2000] for s in series])
+    phases, votes = np.unique(np.round(np.mod(times, step), 3), return_counts=True)
+    phase = float(phases[np.argmax(votes)])
+    start = phase + np.ceil((first - phase) / step - 1e-6) * step
+    steps = max(int(np.floor((last - start) / step + 1e-6)) + 1, 1)
+    return Grid(start + step * np.arange(steps), step)
+
+
+def _gap_mask(samples: Samples, starts: Floats, ends: Floats, grid: Grid) -> Booleans:
+    """Mark steps (ends at grid time) that overlap an interval too long to be believed (n,)."""
+    longest = GAP_INTERVALS * samples.cadence_seconds
+    bad = np.zeros(grid.size, dtype=np.bool_)
+    for start, end in zip(starts, ends, strict=True):
+        if end - start > longest > 0:
+            low = int(np.searchsorted(grid.time_seconds, start + 1e-3, side="right"))
+            high = int(np.searchsorted(grid.time_seconds, end + grid.step_seconds - 1e-3))
+            bad[low:high] = True
+    return bad
+
+
+def sum_of_counts(series: Sequence[Samples], grid: Grid) -> Floats:
+    """Sum increments of many series by step (n,); NaN where one has a gap or none is there.
+
+    Each increment is spread evenly over its interval: the cumulative count is interpolated
+    linearly, so that phases of scrapes do not shift the result.
+    """
+    total = np.zeros(grid.size)
+    alive = np.zeros(grid.size, dtype=np.bool_)
+    bad = np.zeros(grid.size, dtype=np.bool_)
+    edges = np.concatenate([grid.time_seconds[:1] - grid.step_seconds, grid.time_seconds])
+    first = min(float(s.time_seconds[0]) for s in series)
+    last = max(float(s.time_seconds[-1]) for s in series)
+    for samples in series:
+        starts = samples.time_seconds - samples.interval_seconds
+        known = np.concatenate([starts[:1], samples.time_seconds])
+        cumulative = np.concatenate([[0.0], np.cumsum(samples.values)])
+        total += np.diff(np.interp(edges, known, cumulative))
+        lives = (edges[1:] > known[0] + 1e-3) & (edges[:-1] < known[-1] - 1e-3)
+        alive |= lives
+        bad |= _gap_mask(samples, starts, samples.time_seconds, grid)
+        # At the rim of the recording a step that a series covers in part is not known.
+        if known[0] - first < 2 * samples.cadence_seconds:
+            bad |= (edges[:-1] < known[0] - 1e-3) & (edges[1:] > first)
+        if last - known[-1] < 2 * samples.cadence_seconds:
+            bad |= edges[1:] > known[-1] + 1e-3
+    return np.where(alive & ~bad, total, np.nan)
+
+
+def _interpolated(samples: Samples, grid: Grid) -> tuple[Floats, Booleans, Booleans]:
+    """Give values on the grid, where the series lives, and where it has a gap."""
+    at, time = grid.time_seconds, samples.time_seconds
+    values = np.interp(at, time, samples.values)
+    lives = (at >= time[0] - 1e-3) & (at <= time[-1] + 1e-3)
+    longest = GAP_INTERVALS * samples.cadence_seconds
+    after = np.clip(np.searchsorted(time, at - 1e-3), 1, max(time.size - 1, 1))
+    if time.size < 2:
+        return values, lives, np.zeros(grid.size, dtype=np.bool_)
+    width = time[after] - time[after - 1]
+    on_sample = (
+        np.abs(time[np.clip(np.searchsorted(time, at - 1e-3), 0, time.size - 1)] - at) < 2e-3
+    )
+    return values, lives, lives & (width > longest) & ~on_sample
+
+
+def combine_gauges(series: Sequence[Samples], grid: Grid, *, total: bool) -> Floats:
+    """Sum (total) or average the series on the grid (n,); NaN where none is there or one gaps."""
+    added = np.zeros(grid.size)
+    count = np.zeros(grid.size)
+    bad = np.zeros(grid.size, dtype=np.bool_)
+    first = min(float(s.time_seconds[0]) for s in series)
+    last = max(float(s.time_seconds[-1]) for s in series)
+    for samples in series:
+        values, lives, gaps = _interpolated(samples, grid)
+        added += np.where(lives, values, 0.0)
+        count += lives
+        bad |= gaps
+        start, end = samples.time_seconds[0], samples.time_seconds[-1]
+        if total and start - first < 2 * samples.cadence_seconds:
+            bad |= (grid.time_seconds < start - 1e-3) & (grid.time_seconds >= first - 1e-3)
+        if total and last - end < 2 * samples.cadence_seconds:
+            bad |= grid.time_seconds > end + 1e-3
+    with np.errstate(invalid="ignore", divide="ignore"):
+        combined = added if total else added / count
+    return np.where((count > 0) & ~bad, combined, np.nan)
+
+
+def live_count(series: Sequence[Samples], grid: Grid) -> Floats:
+    """Count the series that live at each grid time (n,); NaN before the first and after the last."""
+    count = np.zeros(grid.size)
+    for samples in series:
+        _, lives, gaps = _interpolated(samples, grid)
+        count += lives & ~gaps
+    first = min(float(s.time_seconds[0]) for s in series)
+    last = max(float(s.time_seconds[-1]) for s in series)
+    inside = (grid.time_seconds >= first - 1e-3) & (grid.time_seconds <= last + 1e-3)
+    return np.where(inside, count, np.nan)
+
+
+def hold_state(samples: Samples, grid: Grid) -> Floats:
+    """Hold each value until the next (n,); NaN before the first and where the last is too old."""
+    index = np.searchsorted(samples.time_seconds, grid.time_seconds + 1e-3, side="right") - 1
+    held = samples.values[np.clip(index, 0, None)]
+    age = grid.time_seconds - samples.time_seconds[np.clip(index, 0, None)]
+    believed = max(STATE_SECONDS, 3 * samples.cadence_seconds)
+    return np.where((index >= 0) & (age <= believed), held, np.nan)
+
+
+def rolling_sum(values: Floats, steps: int) -> Floats:
+    """Sum the last `steps` values at each step, along the last axis; unknown ones count as nothing.
+
+    Near the start the sum holds what there is.
+    """
+    cumulative = np.cumsum(np.nan_to_num(values), axis=-1)
+    summed = cumulative.copy()
+    summed[..., steps:] -= cumulative[..., :-steps]
+    return summed

@@ -1,0 +1,103 @@
+"""Latency signals: quantiles and means from histogram counts or from single requests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.timeline.grid import rolling_sum
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
+FEWEST_OBSERVATIONS = 5
+WINDOW_SECONDS = 60.0
+
+
+def histogram_quantile(edges: Floats, counts: Floats, quantile: float) -> Floats:
+    """Give a quantile per step from cumulative bucket counts, as Prometheus does.
+
+    `edges` (e,) ascending upper edges, the last +Inf; `counts` (e, n) cumulative. Linear inside a
+    bucket, the lowest from 0 (or flat where its edge is not above 0); a quantile in the +Inf
+    bucket gives the last finite edge; counts that fall over the edges are made monotone. NaN
+    where nothing was observed or fewer than two buckets exist. (n,)
+    """
+    number = counts.shape[1] if counts.ndim == 2 else 0
+    if edges.size < 2 or not np.isinf(edges[-1]):
+        return np.full(number, np.nan)
+    cumulative = np.maximum.accumulate(counts, axis=0)
+    total = cumulative[-1]
+    rank = quantile * total
+    bucket = np.argmax(cumulative >= rank, axis=0)
+    columns = np.arange(number)
+    upper = edges[bucket]
+    lower = np.where(bucket > 0, edges[np.maximum(bucket - 1, 0)], 0.0)
+    before = np.where(bucket > 0, cumulative[np.maximum(bucket - 1, 0), columns], 0.0)
+    inside = cumulative[bucket, columns] - before
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = lower + (upper - lower) * (rank - before) / inside
+    value = np.where((bucket == 0) & (edges[0] <= 0), edges[0], value)
+    value = np.where(np.isinf(upper), edges[-2], value)
+    return np.where(total > 0, value, np.nan)
+
+
+def is_top_bucket(edges: Floats, counts: Floats, quantile: float) -> NDArray[np.bool_]:
+    """Mark steps whose quantile lies in the +Inf bucket: the value is only a lower bound (n,)."""
+    cumulative = np.maximum.accumulate(counts, axis=0)
+    total = cumulative[-1]
+    if edges.size < 2:
+        return np.zeros(counts.shape[1], dtype=np.bool_)
+    return np.asarray((total > 0) & (cumulative[-2] < quantile * total))
+
+
+def over_edge(
+    edges: Floats, counts: Floats, limit_seconds: float
+) -> tuple[float, float, Floats, Floats]:
+    """Count observations over a limit: (edge below, edge above, over the one, over the other).
+
+    Where the limit stands on an edge both are that edge and the counts are exact. `counts` (e, n)
+    are cumulative with +Inf last.
+    """
+    total = counts[-1]
+    near = np.isclose(edges, limit_seconds, rtol=1e-9, atol=0.0)
+    if near.any():
+        at = int(np.argmax(near))
+        over = total - counts[at]
+        return float(edges[at]), float(edges[at]), over, over
+    above = int(np.searchsorted(edges, limit_seconds))
+    low = 0.0 if above == 0 else float(edges[above - 1])
+    over_below = total if above == 0 else total - counts[above - 1]
+    return low, float(edges[above]), over_below, total - counts[above]
+
+
+def window_quantiles(
+    steps: NDArray[np.int64], values: Floats, size: int, window_steps: int
+) -> dict[str, Floats]:
+    """Give quantiles and mean of single observations over trailing windows, per step.
+
+    `steps` (m,) holds the step index of each observation, `values` theirs. The result has p50,
+    p90, p95, p99 and mean, each (size,), NaN where fewer than five were observed. Quantiles are
+    taken from a histogram with edges 2 % apart, so that windows are sums and nothing is sorted.
+    """
+    inside = (steps >= 0) & (steps < size)
+    steps, values = steps[inside], np.maximum(values[inside], 0.0)
+    floor = 1e-4
+    top = max(float(values.max(initial=floor)), floor)
+    edges = floor * 1.02 ** np.arange(np.ceil(np.log(top / floor) / np.log(1.02)) + 2)
+    edges = np.append(edges, np.inf)
+    bins = np.searchsorted(edges, values)
+    cells = np.bincount(bins * size + steps, minlength=edges.size * size).reshape(edges.size, size)
+    cumulative = np.cumsum(rolling_sum(cells.astype(np.float64), window_steps), axis=0)
+    observed = cumulative[-1]
+    enough = observed >= FEWEST_OBSERVATIONS
+    found = {
+        name: np.where(enough, histogram_quantile(edges, cumulative, quantile), np.nan)
+        for name, quantile in QUANTILES.items()
+    }
+    sums = rolling_sum(np.bincount(steps, weights=values, minlength=size), window_steps)
+    found["mean"] = np.where(enough, sums / np.maximum(observed, 1.0), np.nan)
+    return found
