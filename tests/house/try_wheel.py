@@ -23,7 +23,7 @@ def main(wheel: Path) -> None:
         pip = (str(outside / "venv/bin/python"), "-m", "pip", "--disable-pip-version-check", "-q")
         tool = str(outside / "venv/bin/signalstudy")
         for command in (
-            (*pip, "install", "--require-hashes", "--requirement", str(LOCK)),
+            (*pip, "install", "--no-compile", "--require-hashes", "--requirement", str(LOCK)),
             (*pip, "install", "--no-deps", "--no-index", str(wheel.resolve())),
             (*pip, "check"),
             (tool, "--help"),
