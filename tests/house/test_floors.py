@@ -1,11 +1,12 @@
 """Who may import whom, and what importing the package costs."""
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.house.project import ROOT
+from tests.house.project import ROOT, tree
 
 HEAVY = (
     *("duckdb", "jinja2", "numpy", "pandas", "plotly", "polars", "pyarrow"),
@@ -54,3 +55,21 @@ else:
     raise SystemExit("a name that is not there was found")
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_what_type_checkers_see_is_what_is_imported_when_first_used():
+    package = tree(Path("signalstudy/__init__.py"))
+    seen = {
+        alias.asname or alias.name
+        for block in package.body
+        if isinstance(block, ast.If)
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    program = "import json, signalstudy; print(json.dumps(signalstudy.__all__))"
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert seen
+    assert {name for name in json.loads(told.stdout) if not name.startswith("__")} == seen
