@@ -6,7 +6,7 @@ import glob
 import lzma
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import duckdb
 
@@ -82,9 +82,10 @@ def _open(
     try:
         if kind == "parquet":
             return connection.read_parquet(paths, union_by_name=True)
+        many = cast("Any", paths)  # both readers take lists, which their stubs do not say
         if kind == "json":
-            return connection.read_json(paths, format="auto", union_by_name=True, sample_size=-1)
-        return connection.read_csv(paths, header=True, union_by_name=True, sample_size=-1)
+            return connection.read_json(many, format="auto", union_by_name=True, sample_size=-1)
+        return connection.read_csv(many, header=True, union_by_name=True, sample_size=-1)
     except (duckdb.Error, OSError) as error:
         raise TableError(f"{place}: {_first_line(error, paths)}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,21 @@ from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import WINDOW_SECONDS, window_quantiles
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.timeline.quality import check_quality
-from signalstudy.timeline.replicas import replica_events, replicas_of, startup_durations
+from signalstudy.timeline.replicas import (
+    counted_replicas,
+    replica_events,
+    replicas_of,
+    startup_durations,
+)
 from signalstudy.timeline.signals import LATENCIES, signals_of
 from signalstudy.timeline.slo import observed_at, slo_counts
-from signalstudy.timeline.timeline import Event, PoolTimeline, SignalSeries, Timeline
+from signalstudy.timeline.timeline import (
+    Event,
+    PoolTimeline,
+    QualityCheck,
+    SignalSeries,
+    Timeline,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MIX_SECONDS = 1800.0
+LEAST_EXPORTING = 0.8
 
 
 def align(
@@ -49,9 +62,17 @@ def align(
         return None
     by_pool = {pool: signals_of(gathered, pool) for pool in gathered.pools}
     work_pools = [p for p in by_pool if p != "gateway"] or ["unified"]
+    replicas = {pool: replicas_of(gathered, pool) for pool in work_pools}
+    partly = [
+        check
+        for pool in work_pools
+        if (check := _mask_partly_seen(gathered, pool, by_pool.get(pool, {}), replicas[pool][0]))
+    ]
     _add_latencies_of_requests(gathered, by_pool)
     demands = {pool: demand_of(gathered, pool, by_pool) for pool in work_pools}
-    pools = {pool: _pool(gathered, pool, by_pool, demands[pool]) for pool in work_pools}
+    pools = {
+        pool: _pool(gathered, pool, by_pool, demands[pool], replicas[pool]) for pool in work_pools
+    }
     if by_pool.get("gateway"):
         pools["gateway"] = _gateway(gathered, by_pool["gateway"], pools)
     events = [
@@ -79,7 +100,32 @@ def align(
         prefix_cache_hit_ratio=_hit_ratio(gathered, by_pool),
         startup_seconds=np.concatenate([*startup, np.array([])]),
         events=tuple(events),
-        quality=tuple(check_quality(telemetry, gathered, pools, counts, objectives)),
+        quality=(*partly, *check_quality(telemetry, gathered, pools, counts, objectives)),
+    )
+
+
+def _mask_partly_seen(
+    gathered: Gathered, pool: str, signals: dict[str, SignalSeries], ready: Floats
+) -> QualityCheck | None:
+    """Drop totals at times at which too few of the ready replicas exported anything.
+
+    A sum over one replica of eight is not the pool's total. Means over replicas stay.
+    """
+    exporting, source = counted_replicas(gathered, pool)
+    with np.errstate(invalid="ignore"):
+        too_few = exporting < LEAST_EXPORTING * ready
+    share = float(too_few[np.isfinite(ready)].mean()) if np.isfinite(ready).any() else 0.0
+    if not source or not too_few.any():
+        return None
+    for name, signal in signals.items():
+        if signal.kind == "total":
+            values = np.where(too_few, np.nan, signal.values)
+            signals[name] = replace(signal, values=values)
+    return QualityCheck(
+        f"replicas of {pool} that export",
+        "warning" if share > 0.05 else "note",
+        f"at {share:.0%} of the steps fewer than {LEAST_EXPORTING:.0%} of the ready replicas have "
+        "series: totals are not known there and are left out",
     )
 
 
@@ -99,8 +145,9 @@ def _pool(
     pool: str,
     by_pool: dict[str, dict[str, SignalSeries]],
     demand: Demand | None,
+    replicas: tuple[Floats, Floats, str],
 ) -> PoolTimeline:
-    ready, starting, source = replicas_of(gathered, pool)
+    ready, starting, source = replicas
     hardware = {
         row.hardware
         for (owner, _), found in gathered.series.items()

@@ -57,7 +57,7 @@ class Grid:
         first_start = self.time_seconds[0] - self.step_seconds
         # A millisecond of tolerance: an instant on the edge belongs to the step that ends there.
         index = np.ceil((seconds - first_start - 1e-3) / self.step_seconds).astype(np.int64) - 1
-        return np.clip(index, -1, self.size)
+        return np.asarray(np.clip(index, -1, self.size), dtype=np.int64)
 
     def counts(self, seconds: Floats, weights: Floats) -> Floats:
         """Sum `weights` of events at `seconds` by step (n,)."""
@@ -176,7 +176,7 @@ def combine_gauges(series: Sequence[Samples], grid: Grid, *, total: bool) -> Flo
 
 
 def live_count(series: Sequence[Samples], grid: Grid) -> Floats:
-    """Count the series that live at each grid time (n,); NaN before the first and after the last."""
+    """Count the series that live at each grid time (n,), NaN outside the span of them all."""
     count = np.zeros(grid.size)
     for samples in series:
         _, lives, gaps = _interpolated(samples, grid)

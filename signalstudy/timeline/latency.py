@@ -98,6 +98,8 @@ def window_quantiles(
         name: np.where(enough, histogram_quantile(edges, cumulative, quantile), np.nan)
         for name, quantile in QUANTILES.items()
     }
-    sums = rolling_sum(np.bincount(steps, weights=values, minlength=size), window_steps)
+    sums = rolling_sum(
+        np.bincount(steps, weights=values, minlength=size).astype(np.float64), window_steps
+    )
     found["mean"] = np.where(enough, sums / np.maximum(observed, 1.0), np.nan)
     return found

@@ -108,7 +108,7 @@ def _scales(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
                         "percent or ratio",
                         "warning",
                         f"{pool.pool}.{signal.name} reaches {top:.4g}, but a ratio is 0 to 1: "
-                        "percent? Divide by 100; until then its target would be 100 times too high.",
+                        "percent? Divide by 100; until then its target is 100 times too high.",
                     )
                 )
             family = next((f for f in LONGEST_MEDIAN_SECONDS if signal.name.startswith(f)), None)

@@ -24,7 +24,7 @@ def replicas_of(gathered: Gathered, pool: str) -> tuple[Floats, Floats, str]:
     starting = _state(gathered, pool, "starting_replicas")
     source = gathered.metrics(pool, "ready_replicas")
     if ready is None:
-        ready, source = _counted(gathered, pool)
+        ready, source = counted_replicas(gathered, pool)
     if starting is None:
         starting = np.full(gathered.grid.size, np.nan)
     return ready, starting, source
@@ -43,8 +43,8 @@ def _state(gathered: Gathered, pool: str, quantity: str) -> Floats | None:
     return np.where(known, combined, np.nan)
 
 
-def _counted(gathered: Gathered, pool: str) -> tuple[Floats, str]:
-    """Count replicas that have live series."""
+def counted_replicas(gathered: Gathered, pool: str) -> tuple[Floats, str]:
+    """Count replicas that have live series of their engine (n,); "" where none is labelled."""
     best: dict[str, Samples] = {}
     for (owner, _), found in gathered.series.items():
         for row, samples in found:
