@@ -1,6 +1,7 @@
 """Which of two equally good signals an operator would rather have.
 
-The clearer, the sooner, the straighter, and the nearer to proportion.
+A driver: the clearer, the sooner, the straighter and the nearer to proportion. A guard: the
+clearer, the sooner, the steeper at high demand and the more breaches it announces.
 """
 
 from __future__ import annotations
@@ -22,28 +23,50 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 HALF_WORTH_LAG_SECONDS = 60.0
-"""A signal this late is worth half: it is the order of a start-up's shortest, a minute."""
+"""A signal this late is worth half: about the shortest start-up of a replica."""
 
 
-def merits(signals: Sequence[SignalEvidence]) -> Floats:
+def driver_merits(signals: Sequence[SignalEvidence]) -> Floats:
     """Give clarity, promptness, straightness and proportion, 0..1 (signals, 4); unknown is 0.
 
-    Clarity is the share of variance that demand explains, R2 = snr / (1 + snr); promptness is
-    1 / (1 + lag / 60 s); straightness is R2 of a line over R2 of a monotone curve; proportion is
+    Straightness is R2 of a line over R2 of a monotone curve; proportion is
     1 / (1 + abs(ln elasticity)), which is 1 where doubling demand doubles the signal.
     """
-    table = np.zeros((len(signals), 4))
-    for row, signal in zip(table, signals, strict=True):
-        snr = measure_of(signal, "signal_to_noise_ratio").value
-        lag = measure_of(signal, "lag_seconds").value
-        linearity = measure_of(signal, "linearity_ratio").value
-        elasticity = measure_of(signal, "demand_elasticity").value
-        row[0] = 0.0 if snr is None else max(snr, 0.0) / (1.0 + max(snr, 0.0))
-        row[1] = 0.0 if lag is None else 1.0 / (1.0 + abs(lag) / HALF_WORTH_LAG_SECONDS)
-        row[2] = 0.0 if linearity is None else min(max(linearity, 0.0), 1.0)
-        if elasticity is not None and elasticity > 0.0:
-            row[3] = 1.0 / (1.0 + abs(math.log(elasticity)))
-    return table
+    rows = []
+    for signal in signals:
+        straightness = measure_of(signal, "linearity_ratio").value or 0.0
+        elasticity = measure_of(signal, "demand_elasticity").value or 0.0
+        proportion = 1.0 / (1.0 + abs(math.log(elasticity))) if elasticity > 0.0 else 0.0
+        straight = min(max(straightness, 0.0), 1.0)
+        rows.append([_clarity(signal), _promptness(signal), straight, proportion])
+    return np.array(rows).reshape(len(rows), 4)
+
+
+def guard_merits(signals: Sequence[SignalEvidence]) -> Floats:
+    """Give clarity, promptness, steepness and recall, 0..1 (signals, 4); unknown is 0.
+
+    Steepness is 1 - 1 / gain: a guard should be quiet until it matters. Recall is the share of
+    breaches it would have warned of.
+    """
+    rows = []
+    for signal in signals:
+        gain = measure_of(signal, "gain_ratio").value or 1.0
+        recall = measure_of(signal, "breach_recall_ratio").value or 0.0
+        steepness = max(0.0, 1.0 - 1.0 / gain) if gain > 0.0 else 0.0
+        rows.append([_clarity(signal), _promptness(signal), steepness, recall])
+    return np.array(rows).reshape(len(rows), 4)
+
+
+def _clarity(signal: SignalEvidence) -> float:
+    """Share of the signal's variance that demand explains, R2 = snr / (1 + snr)."""
+    snr = max(measure_of(signal, "signal_to_noise_ratio").value or 0.0, 0.0)
+    return snr / (1.0 + snr)
+
+
+def _promptness(signal: SignalEvidence) -> float:
+    """1 / (1 + lag / 60 s); a signal that runs ahead of demand is no better than one on time."""
+    lag = measure_of(signal, "lag_seconds").value
+    return 0.0 if lag is None else 1.0 / (1.0 + max(lag, 0.0) / HALF_WORTH_LAG_SECONDS)
 
 
 def pareto_fronts(table: Floats) -> NDArray[np.int64]:
@@ -64,6 +87,10 @@ def pareto_fronts(table: Floats) -> NDArray[np.int64]:
 
 
 def desirability(table: Floats) -> Floats:
-    """Give the geometric mean of the merits (Derringer and Suich 1980), 0..1 (signals,)."""
-    geometric_mean: Floats = np.prod(table, axis=1) ** (1.0 / table.shape[1])
+    """Give the geometric mean of the merits (Derringer and Suich 1980), 0..1 (signals,).
+
+    A merit that is unknown for all signals leaves the others to decide.
+    """
+    known = table[:, table.any(axis=0)]
+    geometric_mean: Floats = np.prod(known, axis=1) ** (1.0 / max(known.shape[1], 1))
     return geometric_mean

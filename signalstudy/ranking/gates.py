@@ -58,7 +58,10 @@ MOST_CAPACITY_ELASTICITY = -0.5
 LEAST_SIGNAL_TO_NOISE = 1.0 / 3.0
 """Demand must explain at least a quarter of the signal's variance: R2/(1-R2) = 1/3 at R2 = 0.25.
 Averaging repairs less noise than that at the price of lag; more is another signal."""
-PINNED_DYNAMIC_RANGE = 0.2
+PINNED_ELASTICITY = 0.2
+"""Below this, ten times the demand raises a signal by less than 60 %."""
+CLIFF_GAIN = 1.5
+"""A guard this much steeper at high demand is called a cliff."""
 DEPENDENCE_LEVEL = 0.05
 STRONG_CORRELATION = 0.5
 """A correlation this large that is not significant speaks of too little data, not independence."""
@@ -142,9 +145,10 @@ def _judge_guard(signal: SignalEvidence) -> Judgement:
         return Judgement("rejected", "falls")
     if gain.is_known:
         low, high = interval_of(gain)
-        if high < CONCAVE_GAIN:
+        # A large negative gain is a slope of either sign around a signal that rests at zero.
+        if low > -CONCAVE_GAIN and high < CONCAVE_GAIN:
             return Judgement("rejected", "saturates")
-        if low > 1.0:
+        if low > 1.0 and (gain.value or 0.0) >= CLIFF_GAIN:
             return Judgement("guard", "cliff")
     if elasticity.is_known and _elasticity(signal).outcome == "passed":
         return Judgement("guard", "close_to_proportional")
@@ -200,9 +204,7 @@ def _elasticity(signal: SignalEvidence) -> Gate:
     if high < 0.0:
         return Gate("failed", "falls")
     if high < ELASTICITY_GATE[0]:
-        dynamic_range = measure_of(signal, "dynamic_range_ratio").value
-        is_pinned = dynamic_range is not None and dynamic_range < PINNED_DYNAMIC_RANGE
-        return Gate("failed", "flat" if is_pinned else "concave")
+        return Gate("failed", "flat" if high < PINNED_ELASTICITY else "concave")
     if low > ELASTICITY_GATE[1]:
         return Gate("failed", "convex")
     if low < ELASTICITY_SAYS_SOMETHING[0] or high > ELASTICITY_SAYS_SOMETHING[1]:

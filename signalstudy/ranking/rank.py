@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.ranking.desirability import desirability, merits, pareto_fronts
+from signalstudy.ranking.desirability import (
+    desirability,
+    driver_merits,
+    guard_merits,
+    pareto_fronts,
+)
 from signalstudy.ranking.gates import judge
 from signalstudy.ranking.ranking import RankedSignal, Ranking
 from signalstudy.ranking.reasons import reason_for
@@ -34,9 +39,10 @@ class _Candidate:
 def rank_signals(evidence: Evidence, *, seed: int = 0) -> Ranking:
     """Rank the signals of one service: a verdict, a place and a sentence for each.
 
-    Verdicts come first (`VERDICT_ORDER`); among signals fit for proportional control those in the
-    confidence set, then the smaller held-out loss; all else by Pareto front and desirability of
-    clarity, promptness, straightness and proportion. No signal has a privilege by name.
+    Verdicts come first (`VERDICT_ORDER`). Among signals fit for proportional control, those in the
+    confidence set of their pool come before the others, which follow by how much more they lose.
+    Ties go by Pareto front and desirability (`desirability`). No signal has a privilege by
+    name.
     """
     ordered = _in_order(_candidates(evidence.signals, seed=seed))
     ranked = [_ranked(candidate, rank) for rank, candidate in enumerate(ordered, start=1)]
@@ -72,12 +78,12 @@ def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
     ordered: list[_Candidate] = []
     for verdict in VERDICT_ORDER:
         group = [c for c in candidates if c.judgement.verdict == verdict]
+        merits = guard_merits if verdict == "guard" else driver_merits
         table = merits([c.signal for c in group])
         fronts, worth = pareto_fronts(table), desirability(table)
         keys = [
             (
-                not candidate.standing.in_confidence_set,
-                np.inf if candidate.standing.mean_loss is None else candidate.standing.mean_loss,
+                *_place_in_race(candidate.standing),
                 int(fronts[place]),
                 -float(worth[place]),
                 (candidate.signal.pool, candidate.signal.signal),
@@ -86,6 +92,13 @@ def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
         ]
         ordered.extend(group[place] for place in sorted(range(len(group)), key=keys.__getitem__))
     return ordered
+
+
+def _place_in_race(standing: Standing) -> tuple[bool, float]:
+    """Give a key that sorts the confidence set first, as equals, then by regret."""
+    if standing.in_confidence_set:
+        return (False, 0.0)
+    return (True, np.inf if standing.regret_ratio is None else standing.regret_ratio)
 
 
 def _ranked(candidate: _Candidate, rank: int) -> RankedSignal:

@@ -39,8 +39,8 @@ def evidence_in_brackets(signal: SignalEvidence, measure: str, spoken: str) -> s
     interval = ""
     if estimate.low is not None or estimate.high is not None:
         low, high = interval_of(estimate)
-        interval = f" [{_short(low)}, {_short(high)}]"
-    return f"{spoken} {_short(estimate.value)}{interval}"
+        interval = f" [{_number(low)}, {_number(high)}]"
+    return f"{spoken} {_number(estimate.value)}{interval}"
 
 
 def _proportional(signal: SignalEvidence) -> str:
@@ -131,6 +131,11 @@ def _vague_elasticity(signal: SignalEvidence) -> str:
 
 
 def _saturates(signal: SignalEvidence) -> str:
+    if (measure_of(signal, "gain_ratio").value or 0.0) < 0.0:
+        return (
+            f"Turns around: at high demand it falls as demand rises ({_gain(signal)}), and would "
+            "remove replicas when they are needed most."
+        )
     return (
         f"Saturates: at high demand it rises {_steepness(signal)} as steeply as at low demand "
         f"({_gain(signal)}), blind just where capacity runs out."
@@ -195,9 +200,11 @@ def _noisy(signal: SignalEvidence) -> str:
 
 
 def _rises(signal: SignalEvidence) -> str:
+    if not measure_of(signal, "demand_elasticity").is_known:
+        return f"Rises with demand ({_correlation(signal)}), but in no proportion to it; a guard."
     return (
         f"Rises with demand but not in proportion ({_elasticity(signal)}{_gain_clause(signal)}); "
-        "a guard at best."
+        "use it as a guard."
     )
 
 
@@ -220,7 +227,8 @@ def _capacity_remark(signal: SignalEvidence) -> str:
         return f"It falls as replicas are added ({_capacity(signal)})."
     if capacity.status == "not_applicable" and signal.kind == "total":
         return ""
-    return f"That it falls as replicas are added is not tested: {_clause(capacity.note)}."
+    why = _clause(capacity.note).removeprefix("not tested: ")
+    return f"That it falls as replicas are added is not tested: {why}."
 
 
 def _noise_remark(signal: SignalEvidence) -> str:
@@ -240,7 +248,7 @@ def _warning_remark(signal: SignalEvidence) -> str:
     alarms = measure_of(signal, "false_alarms_per_day").value
     if recall is None:
         return ""
-    false = "" if alarms is None else f", at {_short(alarms)} false alarms a day"
+    false = "" if alarms is None else f", at {spoken_number(alarms, digits=2)} false alarms a day"
     return f"It would have warned of {_percent(recall)} of the breaches in time{false}."
 
 
@@ -264,12 +272,12 @@ def _lateness(signal: SignalEvidence) -> str:
 
 def _steepness(signal: SignalEvidence) -> str:
     gain = measure_of(signal, "gain_ratio").value
-    return "less" if gain is None else f"{_short(gain)} times"
+    return "less" if gain is None else f"{_number(gain)} times"
 
 
 def _doubling(signal: SignalEvidence) -> str:
     elasticity = measure_of(signal, "demand_elasticity").value
-    return "an unknown factor" if elasticity is None else f"{_short(2.0**elasticity)}"
+    return "an unknown factor" if elasticity is None else _number(2.0**elasticity)
 
 
 def _explained(signal: SignalEvidence) -> str:
@@ -291,7 +299,8 @@ def _gain(signal: SignalEvidence) -> str:
 
 
 def _gain_clause(signal: SignalEvidence) -> str:
-    return f", {_gain(signal)}" if measure_of(signal, "gain_ratio").is_known else ""
+    gain = measure_of(signal, "gain_ratio").value
+    return "" if gain is None or gain <= 0.0 else f", {_gain(signal)}"
 
 
 def _capacity(signal: SignalEvidence) -> str:
@@ -314,8 +323,11 @@ def _clause(note: str) -> str:
     return text[:1].lower() + text[1:] if starts_plain else text
 
 
-def _short(value: float) -> str:
-    return spoken_number(value, digits=3 if abs(value) >= 1.0 else 2)
+def _number(value: float) -> str:
+    """Give two decimals, as ratios are read; three digits where they are large."""
+    if abs(value) >= 10.0:
+        return spoken_number(value, digits=3)
+    return f"{value:.2f}".replace("-0.00", "0.00")
 
 
 def _percent(share: float) -> str:

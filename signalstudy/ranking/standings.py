@@ -1,8 +1,8 @@
 """How the signals fit for proportional control did against each other on held-out blocks of time.
 
-Losses are paired: block b is the same stretch of time for every signal compared, and the loss has
-no unit (evidence divides by the pool's own scale), so signals of both pools run in one race.
-Pools whose blocks differ in number are compared each by itself.
+Losses are paired: block b is the same stretch of time for every signal of a pool. What they are
+losses of, the replicas that the pool needs, differs between pools, so each pool has a race of its
+own, and every pool with a qualified signal has a winner.
 """
 
 from __future__ import annotations
@@ -33,19 +33,23 @@ if TYPE_CHECKING:
 LEAST_COMMON_BLOCKS = 0.8
 """A signal whose losses cover less than this share of the blocks is not compared: the blocks it
 lacks would be taken from all others."""
+PRACTICAL_EQUIVALENCE = 0.05
+"""Losses within 5 % of the least are a tie even where enough data tell them apart: with enough
+blocks every difference is significant (methods.md, section 5), and none this small changes a
+number of replicas."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How one signal did against the others.
+    """How one signal did against the others of its pool.
 
-    `mean_loss` over the blocks all compared signals have; None where it could not be compared.
+    `regret_ratio`: its mean loss over the least of its pool, minus 1; None where not compared.
     `tied_with`: the others that the data cannot tell from the best, if this is among them.
     """
 
     rank_probability: Estimate
     in_confidence_set: bool = False
-    mean_loss: float | None = None
+    regret_ratio: float | None = None
     tied_with: tuple[str, ...] = ()
 
 
@@ -55,21 +59,19 @@ NOT_COMPETING = Standing(
 
 
 def standings_of(qualified: Sequence[SignalEvidence], *, seed: int) -> list[Standing]:
-    """Compare the qualified signals of a service, in their order."""
-    sizes = [0 if s.block_losses is None else s.block_losses.size for s in qualified]
-    most = max(sizes, default=0)
-    races = [size or most for size in sizes]
+    """Compare the qualified signals of a service, pool by pool; give them in their order."""
     standings = [NOT_COMPETING] * len(qualified)
-    for race in set(races):
-        places = [place for place, own in enumerate(races) if own == race]
-        compared = _compare([qualified[place] for place in places], race, seed=seed)
+    for pool in dict.fromkeys(signal.pool for signal in qualified):
+        places = [place for place, signal in enumerate(qualified) if signal.pool == pool]
+        compared = _compare([qualified[place] for place in places], seed=seed)
         for place, standing in zip(places, compared, strict=True):
             standings[place] = standing
     return standings
 
 
-def _compare(signals: Sequence[SignalEvidence], blocks: int, *, seed: int) -> list[Standing]:
+def _compare(signals: Sequence[SignalEvidence], *, seed: int) -> list[Standing]:
     names = [f"{signal.pool} {signal.signal}" for signal in signals]
+    blocks = max((s.block_losses.size for s in signals if s.block_losses is not None), default=0)
     table = np.full((blocks, len(signals)), np.nan)
     for column, signal in enumerate(signals):
         if signal.block_losses is not None:
@@ -92,7 +94,9 @@ def _race(names: Sequence[str], losses: Floats, seed: int) -> list[Standing]:
     """Run the paired comparison on losses (blocks, signals) without gaps."""
     blocks = losses.shape[0]
     weights = block_weights(blocks, seed=seed)
-    included = confidence_set(losses, weights)
+    means = losses.mean(axis=0)
+    least = float(means.min())
+    included = confidence_set(losses, weights) | (means <= (1.0 + PRACTICAL_EQUIVALENCE) * least)
     in_set = [name for name, is_in in zip(names, included, strict=True) if is_in]
     return [
         Standing(
@@ -102,15 +106,11 @@ def _race(names: Sequence[str], losses: Floats, seed: int) -> list[Standing]:
                 method=f"paired bootstrap of {blocks} blocks, {REPLICATES} replicates",
             ),
             in_confidence_set=bool(is_in),
-            mean_loss=float(mean),
+            regret_ratio=float(mean) / least - 1.0 if least > 0.0 else 0.0,
             tied_with=tuple(other for other in in_set if is_in and other != name),
         )
         for name, probability, is_in, mean in zip(
-            names,
-            first_place_probabilities(losses, weights),
-            included,
-            losses.mean(axis=0),
-            strict=True,
+            names, first_place_probabilities(losses, weights), included, means, strict=True
         )
     ]
 

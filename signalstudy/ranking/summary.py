@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalstudy.vocabulary.spoken import spoken_number
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -15,7 +13,6 @@ _STAND_INS = {
     "served_other_pool": "the work served by the other pool stood in for it",
     "served_own": "the pool's own served work stood in for it",
 }
-_MOST_GUARDS = 2
 
 
 def summary_of(
@@ -37,16 +34,25 @@ def summary_of(
 
 def _follow(best: RankedSignal, signals: Sequence[RankedSignal], ties: Sequence[str]) -> str:
     elasticity = best.measures["demand_elasticity"].value
-    strength = "" if elasticity is None else f" (elasticity {spoken_number(elasticity, digits=2)})"
+    strength = "" if elasticity is None else f" (elasticity {elasticity:.2f})"
     said = f"Follow {_named(best)}: it rises with demand in proportion{strength}"
     if ties:
         others = "another signal" if len(ties) == 1 else f"{len(ties)} others"
         named = ties[0] if len(ties) == 1 else ", ".join(ties)
         said += f", tied with {others} ({named})"
-    guards = [_named(s) for s in signals if s.verdict == "guard"][:_MOST_GUARDS]
+    guards = _guards(signals)
     if guards:
-        said += f"; guard it with {' and '.join(guards)}"
+        said += f"; guard it with {' and '.join(map(_named, guards))}"
     return said
+
+
+def _guards(signals: Sequence[RankedSignal]) -> list[RankedSignal]:
+    """Give the first guard of each pool, so that neither is left unwatched."""
+    first: dict[str, RankedSignal] = {}
+    for signal in signals:
+        if signal.verdict == "guard":
+            first.setdefault(signal.pool, signal)
+    return list(first.values())
 
 
 def _nothing_qualifies(signals: Sequence[RankedSignal]) -> str:

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from signalstudy.evidence.evidence import SignalEvidence
-from signalstudy.ranking.desirability import desirability, merits, pareto_fronts
+from signalstudy.ranking.desirability import (
+    desirability,
+    driver_merits,
+    guard_merits,
+    pareto_fronts,
+)
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 
 
@@ -21,7 +26,7 @@ def signal(snr=9.0, lag=60.0, linearity=0.9, elasticity=1.0):
 
 
 def test_merits_are_the_stated_formulae():
-    np.testing.assert_allclose(merits([signal(elasticity=np.e)]), [[0.9, 0.5, 0.9, 0.5]])
+    np.testing.assert_allclose(driver_merits([signal(elasticity=np.e)]), [[0.9, 0.5, 0.9, 0.5]])
 
 
 @pytest.mark.parametrize(
@@ -35,14 +40,14 @@ def test_merits_are_the_stated_formulae():
     ],
 )
 def test_clearer_sooner_straighter_and_nearer_to_proportion_is_better(better, worse):
-    table = merits([worse, better])
+    table = driver_merits([worse, better])
     assert pareto_fronts(table).tolist() == [1, 0]
     assert desirability(table)[1] > desirability(table)[0]
 
 
 def test_what_is_unknown_counts_as_the_worst():
     unknown = SignalEvidence("decode", "a_ratio", "total", {"lag_seconds": unidentified("Flat.")})
-    assert merits([unknown]).tolist() == [[0.0, 0.0, 0.0, 0.0]]
+    assert driver_merits([unknown]).tolist() == [[0.0, 0.0, 0.0, 0.0]]
 
 
 def test_signals_that_trade_one_merit_for_another_share_a_front():
@@ -51,4 +56,15 @@ def test_signals_that_trade_one_merit_for_another_share_a_front():
 
 
 def test_no_signals_have_no_fronts():
-    assert pareto_fronts(merits([])).size == 0
+    assert pareto_fronts(driver_merits([])).size == 0
+
+
+def test_a_guard_is_steep_and_recalls_breaches():
+    measures = {"gain_ratio": Estimate(4.0), "breach_recall_ratio": Estimate(0.8)}
+    guard = SignalEvidence("decode", "tbt_p99_seconds", "intensive", signal().measures | measures)
+    np.testing.assert_allclose(guard_merits([guard]), [[0.9, 0.5, 0.75, 0.8]])
+
+
+def test_a_merit_that_nobody_shows_leaves_the_others_to_decide():
+    table = np.array([[0.9, 0.4, 0.0], [0.4, 0.4, 0.0]])
+    np.testing.assert_allclose(desirability(table), [0.6, 0.4])

@@ -126,6 +126,19 @@ def test_a_latency_that_flattens_falls_or_wanders_is_no_guard():
     assert verdict("tbt_p99_seconds", **noise) == ("rejected", "does_not_follow")
 
 
+def test_a_queue_that_rests_at_zero_and_then_jumps_is_a_guard_whatever_its_gain():
+    resting = {
+        "demand_elasticity": unidentified("It is zero in 14 of 20 bins."),
+        "gain_ratio": Estimate(-3.7, -5.5, -2.5),
+    }
+    assert verdict("waiting_requests", **resting) == ("guard", "rises")
+
+
+def test_a_latency_that_bends_only_a_little_is_not_called_a_cliff():
+    bent = {"demand_elasticity": Estimate(0.28), "gain_ratio": Estimate(1.2, 1.1, 1.3)}
+    assert verdict("tbt_p99_seconds", **bent) == ("guard", "rises")
+
+
 def test_a_queue_that_never_formed_is_left_open():
     never = {
         "demand_correlation": unidentified("It never moved."),

@@ -117,21 +117,33 @@ def test_the_smallest_held_out_loss_comes_first_whatever_its_name():
     assert ranking.signals[0].measures["rank_probability"].value > 0.99
 
 
-def test_signals_of_both_pools_run_in_one_race():
+def test_each_pool_has_a_race_of_its_own():
     ranking = ranked(
         with_losses(good("a_ratio", pool="prefill"), 0.1, seed=1),
-        with_losses(good("b_ratio", pool="decode"), 0.4, seed=2),
+        with_losses(good("b_ratio", pool="prefill"), 0.2, seed=2),
+        with_losses(good("c_ratio", pool="decode"), 0.4, blocks=36, seed=3),
     )
-    probabilities = [s.measures["rank_probability"].value for s in ranking.signals]
-    assert probabilities == [1.0, 0.0]
+    places = {s.signal: (s.in_confidence_set, s.rank) for s in ranking.signals}
+    assert places["a_ratio"][0]
+    assert places["c_ratio"][0]
+    assert places["b_ratio"] == (False, 3)
 
 
-def test_pools_with_other_blocks_are_compared_each_by_itself():
-    ranking = ranked(
-        with_losses(good("a_ratio", pool="prefill"), 0.1, blocks=48),
-        with_losses(good("b_ratio", pool="decode"), 0.4, blocks=36),
-    )
-    assert all(s.in_confidence_set for s in ranking.signals)
+def test_a_loss_that_is_hardly_larger_is_a_tie_however_sure():
+    signals = [
+        replace(good(name), block_losses=np.full(48, loss) + 1e-6 * np.arange(48))
+        for name, loss in (("a_ratio", 0.100), ("b_ratio", 0.104), ("c_ratio", 0.110))
+    ]
+    in_set = {s.signal: s.in_confidence_set for s in ranked(*signals).signals}
+    assert in_set == {"a_ratio": True, "b_ratio": True, "c_ratio": False}
+
+
+def test_the_steeper_guard_comes_first():
+    def guard(name, gain):
+        return good(name, gain_ratio=around(gain, 0.1), demand_elasticity=around(0.3))
+
+    ranking = ranked(guard("tbt_mean_seconds", 1.3), guard("tbt_p99_seconds", 4.0))
+    assert [s.signal for s in ranking.signals] == ["tbt_p99_seconds", "tbt_mean_seconds"]
 
 
 def test_ties_are_said():

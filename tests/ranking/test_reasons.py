@@ -41,7 +41,7 @@ def test_a_proportional_signal_is_described_with_its_numbers():
 
 def test_a_tested_response_to_replicas_is_told():
     tested = say("proportional", "proportional", capacity_elasticity=Estimate(-1.0, -1.1, -0.9))
-    assert "It falls as replicas are added (capacity elasticity -1 [-1.1, -0.9])." in tested
+    assert "It falls as replicas are added (capacity elasticity -1.00 [-1.10, -0.90])." in tested
 
 
 def test_a_total_over_replicas_is_not_called_untested():
@@ -67,15 +67,26 @@ def test_the_lag_is_said_as_people_say_it(lag, expected):
     ("finding", "expected"),
     [
         ("flat", "Pinned: moves only 10 % of its value"),
-        ("cliff", "A cliff: 2.7 times steeper at high demand than at low"),
+        ("cliff", "A cliff: 2.70 times steeper at high demand than at low"),
         ("distorted", "the signal per unit of work changes by 150 %"),
         ("concave", "doubling demand multiplies it by only 1.96"),
         ("too_little_data", "about 13 independent observations"),
-        ("saturates", "rises 2.7 times as steeply"),
+        ("saturates", "rises 2.70 times as steeply"),
     ],
 )
 def test_rejections_name_their_numbers(finding, expected):
     assert expected in say("rejected", finding)
+
+
+def test_a_signal_that_turns_around_at_high_demand_is_told_apart_from_one_that_flattens():
+    said = say("rejected", "saturates", gain_ratio=Estimate(-1.2, -1.5, -0.9))
+    assert said.startswith("Turns around: at high demand it falls")
+
+
+def test_a_note_that_says_not_tested_is_not_said_twice():
+    noted = unidentified("not tested: replicas never changed.")
+    said = say("proportional", "proportional", capacity_elasticity=noted)
+    assert said.count("not tested") == 1
 
 
 def test_thin_coverage_is_said():
