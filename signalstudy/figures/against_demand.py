@@ -8,7 +8,12 @@ import numpy as np
 
 from signalstudy.figures.aggregate import density, monotone_fit
 from signalstudy.figures.look import DEMAND, FIT, MUTED, SIGNAL, empty_figure, note, plain
-from signalstudy.figures.signals import chosen_signals, is_per_replica, reference_of
+from signalstudy.figures.signals import (
+    chosen_signals,
+    compared,
+    is_per_replica,
+    is_shared_out,
+)
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -66,14 +71,15 @@ def _draw_panel(
     here = timeline.pools[pool]
     unit = series.unit or unit_of(series.name)
     demand_unit = f"{here.demand.unit}/s" if here.demand is not None else ""
-    per = " per replica" if is_per_replica(here, series) else ""
+    shared = is_shared_out(here, series)
+    per = " per replica" if shared or is_per_replica(here, series) else ""
     axes = {"xaxis": f"x{number}", "yaxis": f"y{number}"}
     x_title = f"{plain(pool)} demand{per} ({demand_unit})"
     x_layout: dict[str, Any] = {"domain": domain[0], "anchor": f"y{number}", "title": x_title}
     y_layout: dict[str, Any] = {
         "domain": domain[1],
         "anchor": f"x{number}",
-        "title": unit,
+        "title": f"{unit} per replica" if shared else unit,
         "nticks": 6,
     }
     title = note(f"<b>{plain(series.name)}</b>", x=domain[0][0], y=domain[1][1], yshift=3)
@@ -98,16 +104,22 @@ def _draw_panel(
 
 
 def _small(text: str, right: float, top: float) -> dict[str, Any]:
-    style = {"xanchor": "right", "yanchor": "top", "font": {"size": 11, "color": MUTED}}
+    style: dict[str, Any] = {
+        "xanchor": "right",
+        "yanchor": "top",
+        "font": {"size": 11, "color": MUTED},
+    }
+    style["bgcolor"] = "rgba(255, 255, 255, 0.85)"
     return note(text, x=right, y=top, **style)
 
 
 def _known_pairs(timeline: Timeline, pool: str, series: SignalSeries) -> tuple[Floats, Floats]:
-    reference = reference_of(timeline.pools[pool], series)
-    if reference is None:
+    pair = compared(timeline.pools[pool], series)
+    if pair is None:
         return np.empty(0), np.empty(0)
-    known = np.isfinite(reference) & np.isfinite(series.values) & timeline.usable
-    return reference[known], series.values[known]
+    reference, values = pair
+    known = np.isfinite(reference) & np.isfinite(values) & timeline.usable
+    return reference[known], values[known]
 
 
 def _plane(x: Floats, y: Floats) -> tuple[float, tuple[float, float]]:

@@ -11,7 +11,6 @@ from signalstudy.figures.aggregate import reduced, steps, summed
 from signalstudy.figures.look import (
     DEMAND,
     FONT,
-    GRID,
     INK,
     MUTED,
     SHADE,
@@ -232,23 +231,24 @@ def _add_breaches(rows: _Rows, timeline: Timeline) -> None:
     counted = [counts for counts in timeline.slo_counts if np.nansum(counts.observed) > 0]
     if not counted:
         return
-    shares, times, names = [], None, []
+    shares: list[Floats] = []
+    names: list[str] = []
     for counts in counted:
         observed = summed(counts.observed, _SLO_BINS)
         over = summed(counts.over_high, _SLO_BINS)
         shares.append(np.where(observed > 0, over / np.maximum(observed, 1.0), np.nan))
-        names.append(plain(f"{counts.pool} {counts.objective}", 36))
+        names.append(f"p{100 * counts.objective.quantile:g} {plain(counts.objective.signal)}")
     bins = shares[0].size
     times = summed(timeline.time_seconds, bins) / summed(np.ones_like(timeline.time_seconds), bins)
     allowed = np.array([counts.objective.allowed_share for counts in counted])[:, None]
     share = np.array(shares)
     axis = rows.open(
-        "requests over the limit: within the objective (green), over it (orange to red)",
+        "requests over the limit",
         22 * len(names),
         showgrid=False,
         ticks="",
         tickvals=list(range(len(names))),
-        ticktext=[""] * len(names),
+        ticktext=names,
         title="",
         range=[-0.5, len(names) - 0.5],
     )
@@ -258,7 +258,6 @@ def _add_breaches(rows: _Rows, timeline: Timeline) -> None:
             y=list(range(len(names))),
             z=np.clip(share / np.maximum(allowed, 1e-9), 0.0, 3.0).astype(np.float32),
             customdata=share.astype(np.float32),
-            text=[[name] * bins for name in names] if bins * len(names) <= 600 else None,
             yaxis=axis,
             zmin=0,
             zmax=3,
@@ -280,11 +279,10 @@ def _row_title(text: str, top: float) -> dict[str, Any]:
         "y": top,
         "xanchor": "left",
         "yanchor": "bottom",
+        "xshift": -48,
         "yshift": 2,
         "showarrow": False,
         "font": {"family": FONT, "size": 12, "color": INK},
-        "bgcolor": "rgba(255,255,255,0)",
-        "bordercolor": GRID,
     }
 
 

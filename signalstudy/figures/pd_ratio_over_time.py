@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from signalstudy.timeline.timeline import Timeline
 
 _HEIGHT_PIXELS = 300
-_TITLE = "prefill replicas per decode replica (ratio)"
+_TITLE = "prefill per decode (ratio)"
 
 
 def draw_pd_ratio(pd_ratio: PdRatio, over: Timeline | None = None) -> go.Figure:

@@ -23,11 +23,16 @@ if TYPE_CHECKING:
     from signalstudy.ranking.ranking import RankedSignal, Ranking
     from signalstudy.vocabulary.estimate import Estimate
 
+_LOG_TICKS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 10000]
 _PANELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("demand_correlation", "correlation with demand (−1 to 1)", {}),
-    ("demand_elasticity", "elasticity to demand (1 is proportional)", {"mark": 1.0}),
-    ("signal_to_noise_ratio", "signal to noise (ratio, log)", {"type": "log"}),
-    ("lag_seconds", "lag behind demand (s)", {"mark": 0.0}),
+    ("demand_correlation", "correlation (−1 to 1)", {}),
+    ("demand_elasticity", "elasticity (1: proportional)", {"mark": 1.0}),
+    (
+        "signal_to_noise_ratio",
+        "signal to noise (ratio, log)",
+        {"type": "log", "tickvals": _LOG_TICKS},
+    ),
+    ("lag_seconds", "lag (s)", {"mark": 0.0}),
 )
 _PROPORTIONAL_BAND = (0.7, 1.4)
 _ROW_PIXELS = 24
@@ -65,6 +70,7 @@ def draw_ranking(ranking: Ranking, pool: str | None = None) -> go.Figure:
             "title": title,
             "nticks": 5,
             "type": axis.get("type", "linear"),
+            "tickvals": axis.get("tickvals"),
         }
         reference = "x" if number == 1 else f"x{number}"
         _add_marks(figure, measure, reference, axis)

@@ -58,6 +58,25 @@ def reference_of(pool: PoolTimeline, series: SignalSeries) -> Floats | None:
     return demand / ready
 
 
+def compared(pool: PoolTimeline, series: SignalSeries) -> tuple[Floats, Floats] | None:
+    """Give (reference, values) to draw one against the other, each (n,), or None without demand.
+
+    A queue or the work in flight depends on how full a replica is, not on how many there are: a
+    total that is no rate is shown per ready replica, as is the demand beside it.
+    """
+    reference = reference_of(pool, series)
+    if reference is None or not is_shared_out(pool, series):
+        return None if reference is None else (reference, series.values)
+    ready = np.where(pool.ready_replicas > 0, pool.ready_replicas, np.nan)
+    return reference / ready, series.values / ready
+
+
+def is_shared_out(pool: PoolTimeline, series: SignalSeries) -> bool:
+    """Whether a total is shown per ready replica: it is an amount, not a rate."""
+    is_amount = series.kind == "total" and not series.name.endswith("_per_second")
+    return is_amount and bool(np.isfinite(pool.ready_replicas).any())
+
+
 def is_per_replica(pool: PoolTimeline, series: SignalSeries) -> bool:
     """Whether the signal is held against demand per ready replica."""
     return series.kind == "intensive" and bool(np.isfinite(pool.ready_replicas).any())

@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _PANEL_PIXELS = 300
-_GAP_PIXELS = 108
-_TOP_PIXELS = 66
+_GAP_PIXELS = 124
+_TOP_PIXELS = 82
 _BOTTOM_PIXELS = 52
 _LABEL_PIXELS = 15
+_LEVELS = 4
 
 
 def curve_names(threshold: Threshold) -> list[str]:
@@ -136,7 +137,7 @@ def _draw_curve(
     )
     _draw_lines(figure, lines, axes["xaxis"], suffix, x_most)
     title = f"<b>{plain(capacity.pool)}</b> · {plain(curve.objective)}"
-    figure.add_annotation(note(title, x=0, y=domain[1], yshift=3 * _LABEL_PIXELS))
+    figure.add_annotation(note(title, x=0, y=domain[1], yshift=_LEVELS * _LABEL_PIXELS))
 
 
 def _floor(curve: ExceedanceCurve) -> float:
@@ -230,7 +231,7 @@ def _estimate_of(capacity: Capacity, curve: ExceedanceCurve) -> Estimate:
 def _draw_lines(
     figure: go.Figure, lines: list[_Line], axis: str, suffix: str, x_most: float
 ) -> None:
-    """Draw the lines, their labels on three levels above the panel so that they keep apart."""
+    """Draw the lines, their labels on four levels above the panel so that they keep apart."""
     labelled = sorted((line for line in lines if line[1]), key=lambda line: line[0])
     for at, _, colour, dash in lines:
         figure.add_shape(
@@ -250,7 +251,7 @@ def _draw_lines(
             yref=f"y{suffix} domain",
             x=at,
             y=1,
-            yshift=_LABEL_PIXELS * (level % 3),
+            yshift=_LABEL_PIXELS * (level % _LEVELS),
             xanchor=_side(at / x_most),
             yanchor="bottom",
             showarrow=False,

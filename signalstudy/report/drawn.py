@@ -26,7 +26,7 @@ _HARDWARE = frozenset(
         "gpu_power_watts",
     }
 )
-_OVER_TIME = {"proportional": 3, "guard": 1, "rejected": 2, "undetermined": 1}
+_OVER_TIME = {"proportional": 2, "guard": 1, "rejected": 2}
 _AGAINST_DEMAND = {"proportional": 3, "guard": 3, "rejected": 3, "undetermined": 2}
 _FEWEST_SHOWN = 3
 """How many signals of each verdict are drawn."""
@@ -132,7 +132,8 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
         caption = (
             "The dashed grey line is the demand of the pool (per ready replica for shares and "
             "latencies), scaled to the signal's median: a proportional signal lies on it. "
-            "Grey columns were excluded by the configuration."
+            "Grey columns were excluded by the configuration. Requests over the limit: green is "
+            "within the objective, orange to red beyond it."
         )
         alt = "Demand, signals, ready replicas and SLO breaches over time."
         figure = plot(timeline, signals=signals)
@@ -171,16 +172,11 @@ def demand_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
 def threshold_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
     """Draw each exceedance curve, or say why there is none."""
     threshold = service.threshold
-    caption = (
-        "Dots: the share of requests over the limit in bins of work per replica, larger where "
-        "more requests were seen. Line and band: isotonic fit with its 95 % interval."
-    )
     blocks = tuple(
         _block(
             plot(threshold, curve=name),
             "",
             alt=f"Share of requests over the limit against work per replica, {name}.",
-            caption=caption,
         )
         for name in curve_names(threshold)
     )

@@ -194,22 +194,29 @@ def key_numbers(service: ServiceStudy) -> tuple[Card, ...]:
         _card("target per replica", threshold.signal, threshold.target),
         _card("capacity per replica", threshold.signal, threshold.per_replica),
         _card("prefill per decode replica", "ratio", service.pd_ratio.ratio),
-        _card("time to react", "horizon_seconds", threshold.horizon_seconds),
+        _card(
+            "time to react",
+            "horizon_seconds",
+            threshold.horizon_seconds,
+            "lag, start-up and evaluation",
+        ),
     ]
     timeline = service.timeline or service.pressure_test
     if timeline is not None:
         steps = f"{timeline.time_seconds.size:,} steps of {spoken_duration(timeline.step_seconds)}"
-        recorded = spoken_duration(timeline.days * 86400.0)
-        cards.append(Card("recorded", recorded, detail=steps))
+        value, _, unit = spoken_duration(timeline.days * 86400.0).partition(" ")
+        cards.append(Card("recorded", value, unit, detail=steps))
     return tuple(cards)
 
 
-def _card(label: str, name: str, estimate: Estimate) -> Card:
+def _card(label: str, name: str, estimate: Estimate, detail: str = "") -> Card:
     number = presented(name, estimate)
     if not number.is_known:
-        return Card(label, "cannot tell", "", number.status, is_words=True)
+        words = "does not apply" if number.status == "not_applicable" else "cannot tell"
+        return Card(label, words, is_words=True)
+    value, _, unit = number.text.partition(" ")
     status = "" if number.status == "ok" else number.status
-    return Card(label, number.text, number.interval, status)
+    return Card(label, value, unit, number.interval, status, detail)
 
 
 def _threshold_numbers(service: ServiceStudy) -> tuple[NamedNumber, ...]:

@@ -104,6 +104,7 @@ class Card:
 
     label: str
     value: str
+    unit: str = ""
     interval: str = ""
     status: str = ""
     detail: str = ""

@@ -29,8 +29,8 @@ START_SECONDS = 1767571200.0  # 2026-01-05T00:00:00Z
 CAPACITY = {"prefill": 14200.0, "decode": 2310.0}
 
 
-def make_timeline(service: str = "chat", steps: int = 8640, step_seconds: float = 10.0) -> Timeline:
-    """A day of one P/D-disaggregated service."""
+def make_timeline(service: str = "chat", steps: int = 2880, step_seconds: float = 30.0) -> Timeline:
+    """Make a day of one P/D-disaggregated service."""
     rng = np.random.default_rng(7)
     time = START_SECONDS + step_seconds * np.arange(1, steps + 1)
     hour = (time - START_SECONDS) / 3600.0 * 86400.0 / (steps * step_seconds)
@@ -68,8 +68,8 @@ def make_timeline(service: str = "chat", steps: int = 8640, step_seconds: float 
 
 def _pool(name: str, demand, hour, rng) -> PoolTimeline:
     steps = demand.size
-    wanted = np.ceil(np.roll(demand, 30) / (0.93 * CAPACITY[name]))
-    ready = np.array([wanted[i - i % 90] for i in range(steps)]).clip(2, 7)
+    wanted = np.ceil(np.roll(demand, 10) / (0.93 * CAPACITY[name]))
+    ready = wanted[np.arange(steps) // 30 * 30].clip(2, 7)
     work = demand / ready / CAPACITY[name]
 
     def noisy(values, relative=0.03):
@@ -117,7 +117,7 @@ def _pool(name: str, demand, hour, rng) -> PoolTimeline:
 
 
 def known(value, spread=0.05, **more) -> Estimate:
-    """An estimate with an interval of `spread` times its value on both sides."""
+    """Make an estimate with an interval of `spread` times its value on both sides."""
     half = abs(value) * spread
     said = {"effective_observations": 412.7, "days": 1.0, "method": "block bootstrap"} | more
     return Estimate(value, value - half, value + half, **said)
@@ -178,10 +178,10 @@ def make_ranking(service: str = "chat", verdicts=None) -> Ranking:
             )
         )
     missing = "Not in the data: the DCGM exporter would provide it (DCGM_FI_PROF_DRAM_ACTIVE)."
-    for pool in ("prefill", "decode"):
-        ranked.append(
-            RankedSignal(pool, "dram_activity_ratio", None, False, "unavailable", missing, {})
-        )
+    ranked += [
+        RankedSignal(pool, "dram_activity_ratio", None, False, "unavailable", missing, {})
+        for pool in ("prefill", "decode")
+    ]
     summary = (
         "Follow decode_tokens_per_second of the decode pool: it moves one for one with demand "
         "(elasticity 0.97 [0.91, 1.03]) and settles in 4 s; GPU utilization would mislead."
@@ -211,7 +211,7 @@ def make_curve(pool: str, objective: Objective) -> ExceedanceCurve:
 
 
 def make_threshold() -> Threshold:
-    """A threshold bound by TBT, with a curve per pool."""
+    """Make a threshold bound by TBT, with a curve per pool."""
     capacities = {
         pool: Capacity(
             pool,
@@ -249,7 +249,7 @@ def make_threshold() -> Threshold:
 
 
 def make_evidence(service: str = "chat") -> Evidence:
-    """The evidence that belongs to the ranking."""
+    """Make the evidence that belongs to the ranking."""
     signals = tuple(
         SignalEvidence(signal.pool, signal.signal, signal.kind, signal.measures)
         for signal in make_ranking(service).signals
@@ -267,7 +267,7 @@ QUALITY = (
 
 
 def make_service(service: str = "chat", slug: str = "chat", **changes) -> ServiceStudy:
-    """A service where everything is known; `changes` replace fields."""
+    """Make a service where everything is known; `changes` replace fields."""
     document = {
         "apiVersion": "signalstudy.dev/v1alpha1",
         "kind": "ScalingPolicy",
@@ -310,7 +310,7 @@ def make_points(service: str = "sweep") -> OperatingPoints:
 
 
 def make_bare_service(service: str = "sweep", slug: str = "sweep") -> ServiceStudy:
-    """A service of operating points only, where nothing can be told."""
+    """Make a service of operating points only, where nothing can be told."""
     sentence = "No objective is stated in study.toml, so there is no limit to hold."
     ranking = Ranking(
         service,
@@ -347,7 +347,7 @@ def make_bare_service(service: str = "sweep", slug: str = "sweep") -> ServiceStu
 
 
 def make_study(*services: ServiceStudy, name: str = "spring") -> Study:
-    """A study of the given services, or of one where everything is known."""
+    """Make a study of the given services, or of one where everything is known."""
     chosen = services or (make_service(),)
     return Study(
         name=name,
