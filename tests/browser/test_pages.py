@@ -46,7 +46,7 @@ def folder(studies, tmp_path_factory):
     study = studies.make_study(
         studies.make_service(),
         studies.make_service(HOSTILE, "hostile"),
-        studies.make_bare_service(),
+        studies.make_bare_service(policy=studies.make_service().policy),
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "policy_yaml", lambda policy: f"name: {policy.name}\n" * 5)
@@ -114,7 +114,7 @@ def test_a_hostile_name_is_shown_as_text_and_no_script_of_it_runs(browser, folde
 
 
 def test_the_policy_is_a_script_that_a_foreign_page_could_not_add(browser, folder):
-    with Visit(browser, folder / "report-chat.html", 1280) as visit:
+    with Visit(browser, folder / "report-sweep.html", 1280) as visit:
         visit.page.evaluate(
             "document.body.appendChild(Object.assign(document.createElement('script'),"
             " { textContent: 'window.stranger = true' }))"
@@ -124,7 +124,7 @@ def test_the_policy_is_a_script_that_a_foreign_page_could_not_add(browser, folde
 
 
 def test_the_copy_button_answers(browser, folder):
-    with Visit(browser, folder / "report-chat.html", 1280) as visit:
+    with Visit(browser, folder / "report-sweep.html", 1280) as visit:
         button = visit.page.locator("[data-copy]")
         assert button.is_visible()
         button.click()

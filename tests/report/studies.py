@@ -309,7 +309,7 @@ def make_points(service: str = "sweep") -> OperatingPoints:
     )
 
 
-def make_bare_service(service: str = "sweep", slug: str = "sweep") -> ServiceStudy:
+def make_bare_service(service: str = "sweep", slug: str = "sweep", **changes) -> ServiceStudy:
     """Make a service of operating points only, where nothing can be told."""
     sentence = "No objective is stated in study.toml, so there is no limit to hold."
     ranking = Ranking(
@@ -328,7 +328,7 @@ def make_bare_service(service: str = "sweep", slug: str = "sweep") -> ServiceStu
         "No signal qualifies: operating points have no time axis.",
     )
     nothing = not_applicable(sentence)
-    return make_service(
+    bare = make_service(
         service,
         slug,
         timeline=None,
@@ -344,6 +344,7 @@ def make_bare_service(service: str = "sweep", slug: str = "sweep") -> ServiceStu
         policy_note=sentence,
         quality=(),
     )
+    return replace(bare, **changes)
 
 
 def make_study(*services: ServiceStudy, name: str = "spring") -> Study:
