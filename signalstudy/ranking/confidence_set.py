@@ -21,6 +21,10 @@ FEWEST_BLOCKS = 24
 """With 6 blocks the set covers the best signal in 85 % where 90 % are meant (methods.md, 7.3)."""
 SIZE = 0.05
 REPLICATES = 2000
+PRACTICAL_EQUIVALENCE = 0.05
+"""Losses within 5 % of the least are a tie even where enough data tell them apart: with enough
+blocks every difference is significant (methods.md, section 5), and none this small changes a
+number of replicas."""
 
 
 def block_weights(blocks: int, *, seed: int, replicates: int = REPLICATES) -> Floats:
@@ -30,25 +34,35 @@ def block_weights(blocks: int, *, seed: int, replicates: int = REPLICATES) -> Fl
     return drawn.astype(np.float64) / blocks
 
 
-def first_place_probabilities(losses: Floats, weights: Floats) -> Floats:
+def first_place_probabilities(
+    losses: Floats, weights: Floats, *, equivalence: float = PRACTICAL_EQUIVALENCE
+) -> Floats:
     """Give the share of bootstrap replicates in which each signal has the least mean loss (k,).
 
-    `losses` (blocks, k), `weights` (replicates, blocks). Equal signals share the first place.
+    `losses` (blocks, k); `weights` (replicates, blocks). Signals within
+    `equivalence` of the least share the first place.
     """
     resampled = weights @ losses
     least = resampled.min(axis=1, keepdims=True)
-    is_first = np.isclose(resampled, least, rtol=1e-9, atol=0.0)
+    is_first = resampled <= least + max(equivalence, 1e-9) * np.abs(least)
     shares: Floats = (is_first / is_first.sum(axis=1, keepdims=True)).mean(axis=0)
     return shares
 
 
-def confidence_set(losses: Floats, weights: Floats, *, size: float = SIZE) -> Booleans:
+def confidence_set(
+    losses: Floats,
+    weights: Floats,
+    *,
+    size: float = SIZE,
+    equivalence: float = PRACTICAL_EQUIVALENCE,
+) -> Booleans:
     """Tell which signals the data cannot tell from the best: the Model Confidence Set (k,).
 
     Range statistic of Hansen, Lunde and Nason (2011, Econometrica 79): with `d_ij` the mean
     difference of losses and `s_ij` its bootstrap standard deviation, the worst signal leaves while
     `max d_ij / s_ij` exceeds the (1 - size) quantile of the same maximum under the null.
-    `losses` (blocks, k), `weights` (replicates, blocks).
+    `losses` (blocks, k); `weights` (replicates, blocks). Signals within
+    `equivalence` of the least mean loss stay in any case.
     """
     mean = losses.mean(axis=0)
     shift = weights @ losses - mean
@@ -70,4 +84,5 @@ def confidence_set(losses: Floats, weights: Floats, *, size: float = SIZE) -> Bo
         if worst <= 0.0 or np.mean(under_null >= worst) > size:
             break
         included[rows[np.unravel_index(int(standing.argmax()), standing.shape)[0]]] = False
-    return included
+    is_equivalent: Booleans = mean <= mean.min() + equivalence * abs(mean.min())
+    return included | is_equivalent

@@ -14,6 +14,7 @@ import numpy as np
 
 from signalstudy.ranking.confidence_set import (
     FEWEST_BLOCKS,
+    PRACTICAL_EQUIVALENCE,
     REPLICATES,
     block_weights,
     confidence_set,
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 LEAST_COMMON_BLOCKS = 0.8
 """A signal whose losses cover less than this share of the blocks is not compared: the blocks it
 lacks would be taken from all others."""
-PRACTICAL_EQUIVALENCE = 0.05
-"""Losses within 5 % of the least are a tie even where enough data tell them apart: with enough
-blocks every difference is significant (methods.md, section 5), and none this small changes a
-number of replicas."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,14 +93,17 @@ def _race(names: Sequence[str], losses: Floats, seed: int) -> list[Standing]:
     weights = block_weights(blocks, seed=seed)
     means = losses.mean(axis=0)
     least = float(means.min())
-    included = confidence_set(losses, weights) | (means <= (1.0 + PRACTICAL_EQUIVALENCE) * least)
+    included = confidence_set(losses, weights)
     in_set = [name for name, is_in in zip(names, included, strict=True) if is_in]
     return [
         Standing(
             rank_probability=Estimate(
                 float(probability),
                 effective_observations=float(blocks),
-                method=f"paired bootstrap of {blocks} blocks, {REPLICATES} replicates",
+                method=(
+                    f"paired bootstrap of {blocks} blocks, {REPLICATES} replicates; losses within "
+                    f"{100.0 * PRACTICAL_EQUIVALENCE:g} % share the first place"
+                ),
             ),
             in_confidence_set=bool(is_in),
             regret_ratio=float(mean) / least - 1.0 if least > 0.0 else 0.0,

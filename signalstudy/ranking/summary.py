@@ -47,11 +47,11 @@ def _follow(best: RankedSignal, signals: Sequence[RankedSignal], ties: Sequence[
 
 
 def _guards(signals: Sequence[RankedSignal]) -> list[RankedSignal]:
-    """Give the first guard of each pool, so that neither is left unwatched."""
+    """Give one guard of each pool: its first latency, which is what users feel, else its first."""
+    guards = [s for s in signals if s.verdict == "guard"]
     first: dict[str, RankedSignal] = {}
-    for signal in signals:
-        if signal.verdict == "guard":
-            first.setdefault(signal.pool, signal)
+    for signal in sorted(guards, key=lambda s: not s.signal.endswith("_seconds")):
+        first.setdefault(signal.pool, signal)
     return list(first.values())
 
 

@@ -188,6 +188,18 @@ def test_without_losses_the_clearer_sooner_straighter_signal_comes_first():
     assert ranking.best.signal == "prompt_ratio"
 
 
+def test_the_summary_guards_each_pool_by_what_users_feel():
+    ranking = ranked(
+        good("a_ratio"),
+        good("kv_cache_usage_ratio", signal_to_noise_ratio=Estimate(900.0)),
+        good("tbt_p99_seconds"),
+        good("waiting_requests", pool="prefill"),
+    )
+    assert ranking.summary.endswith(
+        "guard it with tbt_p99_seconds of the decode pool and waiting_requests of the prefill pool."
+    )
+
+
 def test_verdicts_come_before_losses():
     pinned = {"demand_elasticity": around(0.05), "dynamic_range_ratio": Estimate(0.1)}
     ranking = ranked(
