@@ -57,6 +57,11 @@ class Telemetry:
     source_files: tuple[str, ...]
 
     @property
+    def content_digest(self) -> str:
+        """Digest of what the sources hold, without the version of the code."""
+        return self.digest.split("-", maxsplit=1)[0]
+
+    @property
     def services(self) -> tuple[str, ...]:
         """All services, sorted."""
         named = {service for service, _ in (*self.series, *self.request_services)}

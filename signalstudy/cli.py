@@ -1,0 +1,271 @@
+"""The command line: arguments in, results to stdout, progress to stderr; no logic."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from signalstudy.vocabulary.errors import SignalStudyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from signalstudy.study.study import Study
+
+FORMATS = ("table", "json", "csv")
+LATER_COMMANDS = ("init", "explain", "export", "lint", "replay")
+EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
+
+
+class _Commands(click.Group):
+    """Commands that are promised and not built yet say so instead of being unknown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] in LATER_COMMANDS:
+            built = ", ".join(sorted(self.commands))
+            raise click.UsageError(f"`signalstudy {args[0]}` is not yet built. Built: {built}.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="signalstudy")
+def commands() -> None:
+    """Find which metric an LLM autoscaler should follow, and at what value."""
+
+
+def _common(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that every command on a study takes."""
+    for option in (
+        click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+        click.option("--quiet", is_flag=True, help="No progress on stderr."),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(FORMATS),
+            default="table",
+            help="Form of the result on stdout.",
+        ),
+        click.option("--service", help="Only this service."),
+        click.option(
+            "--out",
+            type=click.Path(path_type=Path),
+            help="Folder of the study; default ./<study name>-study.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@commands.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-study"))
+@click.option("--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def demo(out: Path, *, quiet: bool, debug: bool) -> None:
+    """Run the whole study on the sample that ships with the package."""
+    from signalstudy.shipped import shipped  # noqa: PLC0415 - heavy only when used
+
+    with _errors(debug=debug):
+        _run(shipped("sample") / "study.toml", out, None, "table", quiet=quiet, strict=False)
+
+
+@commands.command()
+@click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Exit 1 where some service has no signal.")
+@_common
+def run(
+    path: Path,
+    out: Path | None,
+    service: str | None,
+    form: str,
+    *,
+    quiet: bool,
+    debug: bool,
+    strict: bool,
+) -> None:
+    """Do everything, then write the report."""
+    with _errors(debug=debug):
+        _run(path, out, service, form, quiet=quiet, strict=strict)
+
+
+def _run(
+    path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, strict: bool
+) -> None:
+    from signalstudy.report.write import write_report  # noqa: PLC0415 - heavy only when used
+    from signalstudy.study.write import write_study  # noqa: PLC0415
+
+    study, folder = _study(path, out, service, quiet=quiet)
+    with _progress(quiet=quiet) as say:
+        say("writing the report")
+        moved = write_study(study, folder)
+        page = write_report(study, folder)
+    _print_all(study, form)
+    for sentence in moved:
+        click.echo(sentence, err=True)
+    if not quiet:
+        click.echo(f"Report: {page}", err=True)
+    qualified = [found.ranking.best is not None for found in study.services.values()]
+    if not any(qualified) or (strict and not all(qualified)):
+        sys.exit(EXIT_NOTHING_QUALIFIES)
+
+
+@commands.command()
+@click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+@_common
+def check(
+    path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, debug: bool
+) -> None:
+    """Say whether a study is sound and its data are there and usable; no statistics."""
+    with _errors(debug=debug):
+        from signalstudy.study.check import check_study  # noqa: PLC0415 - heavy only when used
+
+        with _progress(quiet=quiet) as say:
+            rows = check_study(path, out=out, service=service, progress=say)
+        _print_rows(rows, form)
+
+
+def _stage(name: str, about: str) -> None:
+    """Make the command that prints one stage's result."""
+
+    @commands.command(name, help=about)
+    @click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+    @_common
+    def stage(
+        path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, debug: bool
+    ) -> None:
+        from signalstudy.study import stages  # noqa: PLC0415 - heavy only when used
+
+        with _errors(debug=debug):
+            study, _ = _study(path, out, service, quiet=quiet)
+            if name == "policy":
+                click.echo(stages.policies_text(study), nl=False)
+            else:
+                _print_rows(getattr(stages, f"{name}_rows")(study), form)
+
+
+_stage("evidence", "Print every measure of every signal.")
+_stage("rank", "Print the signals in order, with verdict and reason.")
+_stage("fit", "Print capacities, targets and the P/D ratio.")
+_stage("policy", "Print the policy of every service as YAML documents.")
+
+
+@commands.command()
+@click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+@_common
+def report(
+    path: Path,
+    out: Path | None,
+    service: str | None,
+    form: str,  # noqa: ARG001 - every command on a study takes the same options
+    *,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Write the report and print the path of its first page."""
+    with _errors(debug=debug):
+        from signalstudy.report.write import write_report  # noqa: PLC0415 - heavy only when used
+
+        study, folder = _study(path, out, service, quiet=quiet)
+        click.echo(str(write_report(study, folder)))
+
+
+@commands.command()
+@click.option("--format", "form", type=click.Choice(FORMATS), default="table")
+def signals(form: str) -> None:
+    """Print the catalogue: canonical name, unit, engine metrics."""
+    from signalstudy.vocabulary.signals import catalogue_rows  # noqa: PLC0415
+
+    rows: list[dict[str, Any]] = [
+        {name: row[name] for name in ("signal", "unit", "metrics")} for row in catalogue_rows()
+    ]
+    _print_rows(rows, form)
+
+
+def _study(path: Path, out: Path | None, service: str | None, *, quiet: bool) -> tuple[Study, Path]:
+    from signalstudy.config import read_config  # noqa: PLC0415 - heavy only when used
+    from signalstudy.study.run import default_folder, run_study  # noqa: PLC0415
+
+    folder = out if out is not None else default_folder(read_config(path))
+    with _progress(quiet=quiet) as say:
+        return run_study(path, out=folder, service=service, progress=say), folder
+
+
+@contextlib.contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Show what is being done on stderr, on one line where that is a terminal."""
+    if quiet:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only where it is shown
+
+    console = Console(stderr=True, highlight=False, markup=False)
+    if not console.is_terminal:
+        yield lambda sentence: click.echo(sentence, err=True)
+        return
+    with console.status("") as status:
+        yield status.update
+
+
+def _print_all(study: Study, form: str) -> None:
+    from signalstudy.study import stages  # noqa: PLC0415 - heavy only when used
+
+    if form == "json":
+        click.echo(stages.study_json(study), nl=False)
+    elif form == "csv":
+        _print_rows(stages.rank_rows(study), form)
+    else:
+        click.echo(stages.study_text(study), nl=False)
+
+
+def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
+    from signalstudy.vocabulary.rows import render_rows  # noqa: PLC0415
+
+    width = shutil.get_terminal_size((120, 40)).columns
+    click.echo(render_rows(rows, form, width=width), nl=False)
+
+
+@contextlib.contextmanager
+def _errors(*, debug: bool) -> Iterator[None]:
+    """Turn what users can cause into one sentence and exit 2; never a traceback without --debug."""
+    try:
+        yield
+    except SignalStudyError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(f"error: {error}", err=True)
+        sys.exit(EXIT_WRONG_INPUT)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing is left to say
+        sys.exit(0)
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    except PermissionError as error:
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        sys.exit(EXIT_WRONG_INPUT)
+    except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
+            ValueError) as error:  # fmt: skip
+        if debug:
+            traceback.print_exc()
+        click.echo(
+            f"internal error: {type(error).__name__}: {error}. Please report it with the output of "
+            "the same command and --debug.",
+            err=True,
+        )
+        sys.exit(EXIT_INTERNAL)
+
+
+def main() -> None:
+    """Run the command line."""
+    commands(prog_name="signalstudy")
+
+
+if __name__ == "__main__":
+    main()

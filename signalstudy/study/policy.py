@@ -1,0 +1,147 @@
+"""What drafting a policy needs, taken from a service's study and the user's file."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.policy.draft import draft_policy
+from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
+from signalstudy.telemetry.store import tool_version
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import Estimate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.config import StudyConfig
+    from signalstudy.policy.policy import Policy
+    from signalstudy.study.study import ServiceStudy
+    from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.timeline.timeline import PoolTimeline, Timeline
+
+    Floats = NDArray[np.float64]
+
+PEAK_SECONDS = 60.0
+FEWEST_STARTUPS = 3
+
+
+def policy_of(
+    study: ServiceStudy, config: StudyConfig, telemetry: Telemetry
+) -> tuple[Policy | None, str]:
+    """Draft the policy of a service; where none can be drafted give the sentence that says why."""
+    try:
+        policy = draft_policy(
+            service=study.service,
+            name=study.slug,
+            threshold=study.threshold,
+            pd_ratio=study.pd_ratio,
+            ranking=study.ranking,
+            objectives=study.objectives,
+            provisioning=_provisioning(study, config),
+            pool_inputs=_pool_inputs(study, config),
+            study=_facts(study, config, telemetry),
+            promql={},
+        )
+    except NotEnoughDataError as error:
+        return None, str(error)
+    return policy, ""
+
+
+def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> StudyFacts:
+    timeline = study.timeline
+    # A policy is dated by its data, so that the same data give the same file.
+    start, end = (
+        (float(timeline.time_seconds[0]) - timeline.step_seconds, float(timeline.time_seconds[-1]))
+        if timeline is not None
+        else (0.0, 0.0)
+    )
+    return StudyFacts(
+        fingerprint=telemetry.content_digest,
+        start=_iso(start),
+        end=_iso(end),
+        generated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        tool_version=tool_version(),
+        step_seconds=timeline.step_seconds if timeline is not None else 0.0,
+        study_name=config.study.name,
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+
+def _provisioning(study: ServiceStudy, config: StudyConfig) -> ProvisioningInput:
+    pools = _work_pools(study.timeline)
+    seen = study.timeline.startup_seconds if study.timeline is not None else np.array([])
+    startup: dict[str, Estimate] = {}
+    for pool in pools:
+        if seen.size >= FEWEST_STARTUPS:
+            startup[pool] = Estimate(
+                value=float(np.quantile(seen, 0.95)),
+                low=float(seen.min()),
+                high=float(seen.max()),
+                effective_observations=float(seen.size),
+                method="95 % quantile of the start-ups seen; low and high are the extremes",
+            )
+        elif config.provisioning.startup_seconds is not None:
+            startup[pool] = Estimate(
+                value=config.provisioning.startup_seconds, method="study.toml, [provisioning]"
+            )
+    gpus = {
+        pool: int(number)
+        for pool in pools
+        if (number := config.provisioning.gpus_of(pool)) is not None
+    }
+    return ProvisioningInput(startup_seconds=startup, gpus_per_replica=gpus)
+
+
+def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInput]:
+    if study.timeline is None:
+        return {}
+    inputs = {}
+    said = {str(name): pool for name, pool in config.policy.pools.items()}
+    for name in _work_pools(study.timeline):
+        user = said.get(name)
+        target = user.target if user is not None else None
+        low, high = _extent(study.timeline.pools[name].ready_replicas)
+        inputs[name] = PoolInput(
+            pool=name,
+            min_replicas=user.min_replicas if user is not None else None,
+            max_replicas=user.max_replicas if user is not None else None,
+            target_ref=None
+            if target is None
+            else TargetRef(
+                kind=target.kind,
+                name=target.name,
+                api_version=target.api_version,
+                namespace=target.namespace or "",
+            ),
+            observed_min_replicas=low,
+            observed_max_replicas=high,
+            peak_demand_per_second=_peak(study.timeline.pools[name], study.timeline.step_seconds),
+        )
+    return inputs
+
+
+def _work_pools(timeline: Timeline | None) -> list[str]:
+    return [] if timeline is None else [name for name in timeline.pools if name != "gateway"]
+
+
+def _extent(values: Floats) -> tuple[float | None, float | None]:
+    known = values[np.isfinite(values)]
+    return (float(known.min()), float(known.max())) if known.size else (None, None)
+
+
+def _peak(pool: PoolTimeline, step_seconds: float) -> float | None:
+    """Give the largest demand sustained for a minute, in the unit of the pool's work."""
+    if pool.demand is None or pool.demand.unit != "tokens":
+        return None
+    steps = max(round(PEAK_SECONDS / step_seconds), 1)
+    values = pool.demand.per_second
+    if values.size < steps:
+        return None
+    means = np.convolve(np.nan_to_num(values), np.full(steps, 1.0 / steps), mode="valid")
+    return float(means.max()) or None

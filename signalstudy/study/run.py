@@ -1,0 +1,222 @@
+"""run_study: all stages in order, service by service."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.config import StudyConfig, read_config
+from signalstudy.evidence.evidence import Evidence
+from signalstudy.evidence.gather import gather_evidence
+from signalstudy.evidence.unavailable import unavailable_signals
+from signalstudy.ranking.rank import rank_signals
+from signalstudy.study.policy import policy_of
+from signalstudy.study.study import ServiceStudy, Study
+from signalstudy.telemetry.read import read_telemetry
+from signalstudy.telemetry.store import tool_version
+from signalstudy.threshold.fit import fit_threshold
+from signalstudy.threshold.tolerance import noise_ratio
+from signalstudy.timeline.align import align, read_points
+from signalstudy.timeline.timeline import QualityCheck, Timeline
+from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
+from signalstudy.vocabulary.slug import slugs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from signalstudy.ranking.ranking import Ranking
+    from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.timeline.points import OperatingPoints
+
+HORIZON_SECONDS = 120.0
+EVALUATION_SECONDS = 15.0
+
+
+def run_study(
+    path: str | Path,
+    *,
+    out: str | Path | None = None,
+    service: str | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Study:
+    """Run every stage of the study that `path` (study.toml) describes and give all it found.
+
+    The store goes into `out` (default `<study name>-study` in the working folder) and is reused
+    while the sources are unchanged. `service` limits the study to one. Raises SignalStudyError.
+    """
+    config = read_config(path)
+    folder = Path(out) if out is not None else default_folder(config)
+    telemetry = read_telemetry(config, folder, progress=progress)
+    services = telemetry.services
+    if service is not None:
+        if service not in services:
+            raise unknown_name("--service", "service", service, services)
+        services = (service,)
+    names = slugs(telemetry.services)
+    studied = {}
+    for name in services:
+        progress(f"studying {name}")
+        studied[name] = study_service(telemetry, config, name, names[name])
+    return _study(config, telemetry, studied)
+
+
+def default_folder(config: StudyConfig) -> Path:
+    """Give the folder a study writes to where nobody says: `<study name>-study`."""
+    name = config.study.name
+    is_safe = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name) is not None
+    return Path(f"{name if is_safe else slugs([name])[name]}-study")
+
+
+def study_service(
+    telemetry: Telemetry, config: StudyConfig, service: str, slug: str
+) -> ServiceStudy:
+    """Study one service: align, gather, rank, fit, draft."""
+    objectives = config.objectives_of(service)
+    excluded = [(e.start.timestamp(), e.end.timestamp()) for e in config.exclude]
+    parts: dict[str, Timeline | None] = {
+        role: align(
+            telemetry,
+            service,
+            role=role,
+            objectives=objectives,
+            step_seconds=config.study.step_seconds,
+            excluded=excluded,
+        )
+        for role in ("production", "pressure-test")
+    }
+    production, pressure_test = parts["production"], parts["pressure-test"]
+    points = read_points(telemetry, service)
+    timeline = production or pressure_test
+    startup = _startup_seconds(config, timeline)
+    evidence = _evidence(timeline, service, config.study.seed, startup)
+    ranking = rank_signals(evidence, seed=config.study.seed)
+    best = ranking.best
+    threshold, pd_ratio = fit_threshold(
+        production,
+        None if best is None else (best.pool, best.signal),
+        objectives,
+        pressure_test=pressure_test,
+        points=points,
+        startup_seconds=config.provisioning.startup_seconds,
+        seen_lag_seconds=_seen_lag(ranking),
+        noise_ratio=_noise(timeline, ranking),
+        evaluation_seconds=EVALUATION_SECONDS,
+        seed=config.study.seed,
+    )
+    found = ServiceStudy(
+        service=service,
+        slug=slug,
+        timeline=timeline,
+        pressure_test=pressure_test,
+        points=points,
+        objectives=objectives,
+        evidence=evidence,
+        ranking=ranking,
+        threshold=threshold,
+        pd_ratio=pd_ratio,
+        policy=None,
+        policy_note="",
+        quality=_quality(production, pressure_test, points),
+    )
+    policy, note = policy_of(found, config, telemetry)
+    return replace(found, policy=policy, policy_note=note)
+
+
+def _evidence(
+    timeline: Timeline | None, service: str, seed: int, startup_seconds: float | None
+) -> Evidence:
+    if timeline is None:
+        return Evidence(service=service, signals=())
+    horizon = EVALUATION_SECONDS + (HORIZON_SECONDS if startup_seconds is None else startup_seconds)
+    # A recording of minutes holds no horizon of minutes.
+    span = timeline.time_seconds.size * timeline.step_seconds
+    evidence = gather_evidence(timeline, seed=seed, horizon_seconds=min(horizon, span / 20.0))
+    present = {name: set(pool.signals) for name, pool in timeline.pools.items()}
+    return replace(evidence, unavailable=unavailable_signals(present))
+
+
+def _startup_seconds(config: StudyConfig, timeline: Timeline | None) -> float | None:
+    if timeline is not None and timeline.startup_seconds.size >= 3:
+        return float(np.quantile(timeline.startup_seconds, 0.95))
+    return config.provisioning.startup_seconds
+
+
+def _seen_lag(ranking: Ranking) -> float | None:
+    """Give the upper bound of the lag at which a controller sees the best signal, in seconds."""
+    best = ranking.best
+    lag = None if best is None else best.measures.get("seen_lag_seconds")
+    if lag is None or lag.value is None:
+        return None
+    return lag.high if lag.high is not None else lag.value
+
+
+def _noise(timeline: Timeline | None, ranking: Ranking) -> float | None:
+    best = ranking.best
+    if timeline is None or best is None:
+        return None
+    signal = timeline.pools[best.pool].signals[best.signal]
+    return noise_ratio(signal.values, timeline.step_seconds)
+
+
+def _quality(
+    production: Timeline | None, pressure_test: Timeline | None, points: OperatingPoints | None
+) -> tuple[QualityCheck, ...]:
+    rows = list(production.quality if production is not None else ())
+    if production is None and pressure_test is not None:
+        rows.append(
+            QualityCheck(
+                "production",
+                "warning",
+                "there is a pressure test only: signals are judged on it, and say nothing of "
+                "production's rhythm, mix and noise",
+            )
+        )
+    if pressure_test is not None:
+        rows += [replace(row, check=f"pressure test: {row.check}") for row in pressure_test.quality]
+    if production is None and pressure_test is None and points is not None:
+        rows.append(
+            QualityCheck(
+                "telemetry",
+                "note",
+                f"{points.concurrency_requests.size} operating points without a time axis: they "
+                "give a capacity, and say nothing of signals, lags or demand",
+            )
+        )
+    return tuple(rows)
+
+
+def _study(config: StudyConfig, telemetry: Telemetry, services: dict[str, ServiceStudy]) -> Study:
+    timelines = [
+        timeline
+        for service in services.values()
+        for timeline in (service.timeline, service.pressure_test)
+        if timeline is not None
+    ]
+    if not services:
+        raise ConfigurationError("the sources hold no service")
+    firsts = [t.time_seconds[0] - t.step_seconds for t in timelines]
+    lasts = [t.time_seconds[-1] for t in timelines]
+    return Study(
+        name=config.study.name,
+        start=_iso(min(firsts)) if firsts else "",
+        end=_iso(max(lasts)) if lasts else "",
+        step_seconds=float(np.median([t.step_seconds for t in timelines])) if timelines else 0.0,
+        seed=config.study.seed,
+        tool_version=tool_version(),
+        digest=telemetry.content_digest,
+        services=services,
+        provenance={
+            "sources": list(telemetry.source_files),
+            "store": telemetry.digest,
+            "seed": config.study.seed,
+        },
+    )
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(float(seconds), UTC).isoformat(timespec="seconds")

@@ -1,0 +1,100 @@
+"""One stage's result as rows, and a whole study as text: what the command line prints."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.policy.write import policy_yaml
+from signalstudy.study.summary import evidence_frame, summarise
+from signalstudy.vocabulary.spoken import one_line, spoken_estimate
+from signalstudy.vocabulary.tables import shortened
+
+if TYPE_CHECKING:
+    from signalstudy.study.study import ServiceStudy, Study
+
+LONGEST_REASON = 100
+
+
+def evidence_rows(study: Study) -> list[dict[str, Any]]:
+    """Give one row per service, pool, signal and measure."""
+    return evidence_frame(study).to_dicts()
+
+
+def rank_rows(study: Study) -> list[dict[str, Any]]:
+    """Give one row per signal, best first."""
+    return [
+        {
+            "service": service.service,
+            "rank": signal.rank,
+            "pool": signal.pool,
+            "signal": signal.signal,
+            "verdict": signal.verdict,
+            "in_confidence_set": signal.in_confidence_set,
+            "reason": signal.reason,
+        }
+        for service in study.services.values()
+        for signal in service.ranking.signals
+    ]
+
+
+def fit_rows(study: Study) -> list[dict[str, Any]]:
+    """Give one row per fitted number: capacities, headroom, target, P/D ratio."""
+    return [
+        {"service": service.service, "quantity": name} | estimate.as_dict()
+        for service in study.services.values()
+        for name, estimate in (service.threshold.estimates() | service.pd_ratio.estimates()).items()
+    ]
+
+
+def policies_text(study: Study) -> str:
+    """Give the policies of all services as YAML documents; a comment where there is none."""
+    documents = [
+        policy_yaml(service.policy)
+        if service.policy is not None
+        else f"# {one_line(service.service)}: {one_line(service.policy_note)}\n"
+        for service in study.services.values()
+    ]
+    return "---\n".join(documents)
+
+
+def study_json(study: Study) -> str:
+    """Give the whole study as JSON, in the form of study.json."""
+    return json.dumps(summarise(study), indent=1, allow_nan=False) + "\n"
+
+
+def study_text(study: Study) -> str:
+    """Give what a reader wants first: the verdict, the signals, the number, the policy."""
+    return "\n".join(_service_text(service) for service in study.services.values())
+
+
+def _service_text(study: ServiceStudy) -> str:
+    lines = [one_line(study.service), f"  {study.ranking.summary}"]
+    judged = [s for s in study.ranking.signals if s.verdict != "unavailable"]
+    width = max((len(f"{s.pool}.{s.signal}") for s in judged), default=0)
+    for signal in judged:
+        name = f"{one_line(signal.pool)}.{one_line(signal.signal)}"
+        reason = shortened(one_line(signal.reason), LONGEST_REASON)
+        lines.append(f"  {signal.rank:>3}  {name:<{width}}  {signal.verdict:<12}  {reason}")
+    threshold = study.threshold
+    lines.append(
+        f"  one replica of {threshold.pool} bears {threshold.signal} = "
+        f"{spoken_estimate(threshold.per_replica)} ({threshold.per_replica.status}"
+        + (f", bound by {threshold.binding}" if threshold.binding else "")
+        + f"); target {spoken_estimate(threshold.target)}"
+    )
+    if threshold.per_replica.note:
+        lines.append(f"      {one_line(threshold.per_replica.note)}")
+    if study.pd_ratio.ratio.is_known:
+        lines.append(f"  P/D ratio {spoken_estimate(study.pd_ratio.ratio)}")
+    lines.append(
+        f"  policy/{study.policy.name}.yaml"
+        if study.policy is not None
+        else f"  no policy: {one_line(study.policy_note)}"
+    )
+    lines += [
+        f"  {row.status}: {one_line(row.check)}: {one_line(row.note)}"
+        for row in study.quality
+        if row.status in ("warning", "failed")
+    ]
+    return "\n".join(lines) + "\n"
