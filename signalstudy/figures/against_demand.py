@@ -14,6 +14,7 @@ from signalstudy.figures.signals import (
     is_per_replica,
     is_shared_out,
 )
+from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -42,8 +43,10 @@ def draw_against_demand(timeline: Timeline, signals: Sequence[str] | None = None
     data. Excluded spans are left out.
     """
     chosen = chosen_signals(timeline, signals)
-    across = min(_ACROSS, max(1, len(chosen)))
-    down = max(1, -(-len(chosen) // across))
+    if not chosen:
+        raise NotEnoughDataError(f"{timeline.service}: the timeline holds no signal to draw.")
+    across = min(_ACROSS, len(chosen))
+    down = -(-len(chosen) // across)
     inner = down * _PANEL_PIXELS + (down - 1) * _GAP_PIXELS
     figure = empty_figure(
         inner + 78, margin={"l": 56, "r": 12, "t": 28, "b": 50}, showlegend=False, annotations=[]

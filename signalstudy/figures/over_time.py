@@ -20,6 +20,7 @@ from signalstudy.figures.look import (
     plain,
 )
 from signalstudy.figures.signals import chosen_signals, reference_of
+from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> 
             rows.traces.append(_reference_line(time, scaled, axis, legend=index == 0))
     _add_replicas(rows, timeline)
     _add_breaches(rows, timeline)
+    if not rows.titles:
+        raise NotEnoughDataError(f"{timeline.service}: nothing in the timeline to draw over time.")
     return rows.figure(timeline)
 
 

@@ -113,6 +113,7 @@ def _draw_curve(
         "tickvals": [*ticks, floor],
         "ticktext": [*(f"{tick:g}" for tick in ticks), "0"],
     }
+    allowed_at = max(curve.allowed_share, floor)
     allowed = {"color": INK, "width": 1.2, "dash": "dot"}
     figure.add_shape(
         type="line",
@@ -120,8 +121,8 @@ def _draw_curve(
         yref=axes["yaxis"],
         x0=0,
         x1=1,
-        y0=curve.allowed_share,
-        y1=curve.allowed_share,
+        y0=allowed_at,
+        y1=allowed_at,
         line=allowed,
     )
     figure.add_annotation(
@@ -129,7 +130,7 @@ def _draw_curve(
         xref=f"x{suffix} domain",
         yref=axes["yaxis"],
         x=0.005,
-        y=float(np.log10(curve.allowed_share)),
+        y=float(np.log10(allowed_at)),
         xanchor="left",
         yanchor="bottom",
         showarrow=False,
@@ -157,7 +158,7 @@ def _traces(curve: ExceedanceCurve, floor: float, unit: str) -> list[go.Scatter]
     known = np.isfinite(curve.share_low) & np.isfinite(curve.share_high)
     across = np.r_[x[known], x[known][::-1]]
     outline = np.r_[shown(curve.share_high[known]), shown(curve.share_low[known])[::-1]]
-    most = max(float(np.nanmax(curve.requests)), 1.0)
+    most = max(float(np.nan_to_num(curve.requests).max()), 1.0)
     sizes = 4.0 + 9.0 * np.sqrt(np.nan_to_num(curve.requests) / most)
     hover = (
         f"%{{x:.4~g}} {unit} per replica<br>%{{customdata[0]:.3~g}} of %{{customdata[1]:,.0f}}"

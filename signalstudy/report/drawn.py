@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from signalstudy.figures.plot import plot
 from signalstudy.figures.threshold_curves import curve_names
+from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -126,7 +127,7 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
         (service.timeline, "Production"),
         (service.pressure_test, "Pressure test"),
     ):
-        if timeline is None or not timeline.time_seconds.size:
+        if timeline is None:
             continue
         signals = [_key(signal) for signal in _selected(service, timeline, _OVER_TIME)]
         caption = (
@@ -136,8 +137,12 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
             "within the objective, orange to red beyond it."
         )
         alt = "Demand, signals, ready replicas and SLO breaches over time."
-        figure = plot(timeline, signals=signals)
-        blocks.append(_block(figure, title, alt=alt, caption=caption))
+        try:
+            figure = plot(timeline, signals=signals)
+        except NotEnoughDataError as nothing:
+            blocks.append(FigureBlock(title, "", sentence=str(nothing)))
+        else:
+            blocks.append(_block(figure, title, alt=alt, caption=caption))
     if blocks:
         return tuple(blocks)
     if service.points is not None:

@@ -150,7 +150,7 @@ def threshold_sentence(service: ServiceStudy) -> str:
     if bears.value is None:
         return bears.note
     least = "at least " if bears.status == "lower_bound" else ""
-    bound = f" before {threshold.binding} breaks its objective" if threshold.binding else ""
+    bound = f" before {threshold.binding.upper()} breaks its objective" if threshold.binding else ""
     sentence = (
         f"One {threshold.pool} replica bears {least}{spoken_number(bears.value)} {unit}"
         f"{_between(bears)}{bound}"

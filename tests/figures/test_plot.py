@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -125,3 +127,36 @@ def test_a_ranking_of_nothing_known_still_draws(studies):
     figure = plot(ranking)
     assert "not known for any signal" in figure.to_json()
     assert unidentified("x").value is None
+
+
+def altered(timeline, change):
+    """Give the timeline with every signal's values changed."""
+    for pool in timeline.pools.values():
+        for name, series in pool.signals.items():
+            pool.signals[name] = replace(series, values=change(series.values))
+    return timeline
+
+
+@pytest.mark.parametrize("steps", [1, 2, 60, 1500])
+@pytest.mark.parametrize(
+    "change",
+    [
+        np.zeros_like,
+        np.ones_like,
+        np.negative,
+        lambda v: np.full_like(v, np.nan),
+        lambda v: v * 1e9,
+    ],
+)
+@pytest.mark.parametrize("against", ["time", "demand"])
+def test_degenerate_signals_are_drawn_without_a_warning(studies, steps, change, against):
+    timeline = altered(studies.make_timeline(steps=steps), change)
+    signals = ["decode.tbt_p99_seconds", "prefill.waiting_requests"]
+    assert plot(timeline, signals=signals, against=against).to_json()
+
+
+@pytest.mark.parametrize("against", ["time", "demand"])
+def test_a_timeline_of_nothing_says_so(studies, against):
+    nothing = replace(studies.make_timeline(steps=3), pools={}, slo_counts=())
+    with pytest.raises(NotEnoughDataError, match="to draw"):
+        plot(nothing, against=against)

@@ -67,3 +67,20 @@ def test_a_share_of_zero_is_drawn_at_the_tick_that_says_zero(studies):
 def test_an_unknown_curve_names_those_there_are(studies):
     with pytest.raises(UnknownNameError, match="Known: decode: p99 tbt"):
         plot(studies.make_threshold(), curve="p99")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"share": np.zeros(30), "fitted": np.zeros(30)},
+        {"share_low": np.full(30, np.nan), "share_high": np.full(30, np.nan)},
+        {"requests": np.full(30, np.nan)},
+        {"allowed_share": 0.0},
+    ],
+)
+def test_a_degenerate_curve_is_drawn_without_a_warning(studies, change):
+    threshold = studies.make_threshold()
+    capacity = threshold.capacities["decode"]
+    curve = replace(capacity.curves[0], **change)
+    capacities = {"decode": replace(capacity, curves=(curve,))}
+    assert plot(replace(threshold, capacities=capacities)).to_json()

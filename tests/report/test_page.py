@@ -14,7 +14,7 @@ def page_of(service):
 def test_the_threshold_is_one_sentence_with_interval_and_what_binds(studies):
     sentence = threshold_sentence(studies.make_service())
     assert sentence.startswith("One decode replica bears 2,310 tokens/s (2,241 to 2,379)")
-    assert "before tbt breaks its objective; hold it at 1,890 tokens/s" in sentence
+    assert "before TBT breaks its objective; hold it at 1,890 tokens/s" in sentence
     assert "the next 2.75 min" in sentence
 
 
