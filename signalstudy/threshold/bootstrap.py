@@ -40,19 +40,19 @@ class Blocks:
         """Draw how often each unit counts, (draws, units): a unit is a block, or a row."""
         if self.circular_rows == 0:
             even = np.full(self.count, 1.0 / self.count)
-            return generator.multinomial(self.count, even, size=draws).astype(float)
+            return np.asarray(generator.multinomial(self.count, even, size=draws), dtype=float)
         rows = self.of_row.size
         starts = generator.multinomial(self.count, np.full(rows, 1.0 / rows), size=draws)
         wrapped = np.concatenate([starts[:, rows - self.circular_rows + 1 :], starts], axis=1)
         sums = np.cumsum(np.pad(wrapped, ((0, 0), (1, 0))), axis=1)
-        return (sums[:, self.circular_rows :] - sums[:, : -self.circular_rows]).astype(float)
+        return np.asarray(sums[:, self.circular_rows :] - sums[:, : -self.circular_rows], float)
 
     def sums(self, values: Floats, bin_of_row: Integers, bins: int) -> Floats:
         """Sum one value a row into (units, bins), the sufficient statistics of the bootstrap."""
         unit = np.arange(self.of_row.size) if self.circular_rows else self.of_row
         units = self.of_row.size if self.circular_rows else self.count
         flat = np.bincount(unit * bins + bin_of_row, weights=values, minlength=units * bins)
-        return flat.reshape(units, bins)
+        return np.asarray(flat.reshape(units, bins), dtype=float)
 
 
 def choose_blocks(
@@ -84,20 +84,28 @@ def choose_blocks(
 
 
 def decorrelation_seconds(values: Floats, bin_seconds: float) -> float:
-    """Give the integral time scale (1 + 2 sum of the ACF) x bin, summed up to its first zero."""
+    """Give the time in which the slow part of a series forgets, at least one bin.
+
+    Half the integral scale, (2 sum(rho_k) / rho_1 - 1) / 2, over lags up to the first zero of the
+    autocorrelation rho. For an AR(1) it is (1 + phi) / (1 - phi) / 2, and counting noise on top,
+    which lowers all rho alike, leaves it as it is.
+    """
     centred = values - values.mean()
     size = centred.size
     variance = float(centred @ centred)
     if size < 4 or variance <= 0.0:
         return bin_seconds
     spectrum = np.abs(np.fft.rfft(centred, 2 * size)) ** 2
-    correlation = np.fft.irfft(spectrum)[: size // 2] / variance
-    below = np.flatnonzero(correlation[1:] <= 2.0 / math.sqrt(size))
-    last = int(below[0]) + 1 if below.size else correlation.size
-    return float(1.0 + 2.0 * correlation[1:last].sum()) * bin_seconds
+    correlation = np.fft.irfft(spectrum)[1 : size // 2] / variance
+    if correlation[0] <= 2.0 / math.sqrt(size):
+        return bin_seconds
+    below = np.flatnonzero(correlation <= 0.0)
+    last = int(below[0]) if below.size else correlation.size
+    scale = 2.0 * float(correlation[:last].sum()) / float(correlation[0]) - 1.0
+    return max(1.0, 0.5 * scale) * bin_seconds
 
 
 def _label(keys: Floats) -> tuple[Integers, int]:
-    """Number the distinct keys from 0, and count them."""
+    """Give each distinct key a number from 0 on, and count them."""
     distinct, labels = np.unique(keys, return_inverse=True)
     return labels.astype(np.int64).ravel(), int(distinct.size)

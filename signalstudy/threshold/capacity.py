@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.charge import charge
+from signalstudy.threshold.charge import Charge, charge
 from signalstudy.threshold.counts import gather_counts, work_name, work_of
 from signalstudy.threshold.exceedance import fit_exceedance
 from signalstudy.threshold.physics import batch_law_note
@@ -29,6 +29,10 @@ MEASURED_IN = {
 """Where a latency is best measured, the best first: TTFT at the gateway (methods 2.1)."""
 
 
+COUPLED_NOTE = (
+    "Which pool makes this latency is left open: the number holds only at the P/D ratio and token "
+    "mix of these data."
+)
 SIMILAR_SHARE = 0.9
 """A lower bound this near below another objective's knee does not make that knee unknown."""
 
@@ -49,12 +53,14 @@ def fit_capacity(
     objectives: Sequence[Objective],
     *,
     signal: str | None = None,
+    is_coupled: bool = False,
     seed: int = 0,
 ) -> Capacity:
     """Fit every objective that a pool answers for; the one with the smallest safe bound binds.
 
     `signal`: work is measured by this signal per ready replica; without it by the pool's own
-    served work.
+    served work. `is_coupled`: take every objective, whichever pool makes its latency: the capacity
+    then holds only at the P/D ratio and token mix of these data, and its note says so.
     """
     source = timeline.pools.get(pool)
     name = signal or (work_name(source) if source is not None else "")
@@ -67,7 +73,7 @@ def fit_capacity(
     largest = float(known.max()) if known.size else None
     if not objectives:
         return _unknown(pool, name, not_applicable("No objective is given."), largest)
-    fits = _fit_all(timeline, pool, work, objectives, seed)
+    fits = _fit_all(timeline, pool, work, objectives, is_coupled=is_coupled, seed=seed)
     if not fits:
         names = " and ".join(str(objective) for objective in objectives)
         sentence = f"{names} says nothing of the {pool} pool, which does not make that latency."
@@ -131,21 +137,32 @@ def _unknown(pool: str, name: str, estimate: Estimate, largest: float | None = N
 
 
 def _fit_all(
-    timeline: Timeline, pool: str, work: Work, objectives: Sequence[Objective], seed: int
+    timeline: Timeline,
+    pool: str,
+    work: Work,
+    objectives: Sequence[Objective],
+    *,
+    is_coupled: bool,
+    seed: int,
 ) -> list[_Fitted]:
-    """Fit what is charged to the pool; what never was its fault only where there is nothing else.
-
-    Where nothing can be charged to the pool because its queue is not known, all is: the capacity
-    then holds only at the P/D ratio and token mix of these data, and its note says so.
-    """
-    fits = [_fit_one(timeline, pool, work, objective, seed) for objective in objectives]
+    """Fit what is charged to the pool; what never was its fault only if there is nothing else."""
+    fits = [
+        _fit_one(timeline, pool, work, objective, is_coupled=is_coupled, seed=seed)
+        for objective in objectives
+    ]
     charged = [fitted for fitted in fits if fitted is not None]
     speaking = [fitted for fitted in charged if not fitted.is_idle]
     return speaking or charged
 
 
 def _fit_one(
-    timeline: Timeline, pool: str, work: Work, objective: Objective, seed: int
+    timeline: Timeline,
+    pool: str,
+    work: Work,
+    objective: Objective,
+    *,
+    is_coupled: bool,
+    seed: int,
 ) -> _Fitted | None:
     """Fit one objective, None where the pool does not answer for it."""
     slo = best_counts(timeline, objective)
@@ -159,7 +176,9 @@ def _fit_one(
     if counts.observed.size == 0:
         sentence = f"No bin of time has both requests of {objective} and {work.signal} a replica."
         return _Fitted(objective, unidentified(sentence))
-    charged = charge(counts, timeline, pool, objective)
+    charged = (
+        Charge(counts, COUPLED_NOTE) if is_coupled else charge(counts, timeline, pool, objective)
+    )
     if charged is None:
         return None
     estimate, curve = fit_exceedance(charged.counts, objective, pool, role=timeline.role, seed=seed)

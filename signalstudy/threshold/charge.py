@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 HOME_POOL = {"ttft": "prefill", "tbt": "decode", "e2e": "decode"}
-WAIT_SHARE = 0.5
-"""A pool is to blame where the mean wait in its queue is more than half of the limit."""
+BLAME_SHARE = 0.5
+DOUBT_SHARE = 0.1
+"""A pool is to blame where the mean wait in its queue is more than half of the limit; the other
+pool is in doubt, and its requests are left out, from a tenth of the limit on."""
 
 FEWEST_WAITING = 2.0
 """Fewer requests waiting a replica are the next batch forming, not a queue."""
@@ -55,43 +57,65 @@ def charge(
     """
     if not {"prefill", "decode"} <= set(timeline.pools):
         return Charge(counts)
-    home = HOME_POOL[objective.signal]
+    is_home = pool == HOME_POOL[objective.signal]
     if objective.signal == "tbt":
-        return Charge(counts) if pool == home else None
+        return Charge(counts) if is_home else None
     other = "decode" if pool == "prefill" else "prefill"
+    other_fault = holds_back(counts, timeline, timeline.pools[other], objective, DOUBT_SHARE)
+    if is_home:
+        return _charge_home(counts, other_fault, other, objective)
     own_fault = holds_back(counts, timeline, timeline.pools[pool], objective)
-    other_fault = holds_back(counts, timeline, timeline.pools[other], objective)
-    if pool != home:
-        if own_fault is None:
-            return None
-        sole = own_fault if other_fault is None else own_fault & ~other_fault
-        both = own_fault & ~sole
-        kept = replace(
-            counts,
-            over=np.where(sole, counts.over, 0.0),
-            over_least=np.where(sole, counts.over_least, 0.0),
-        ).where(~both)
-        if not sole.any():
-            note = f"The {pool} pool never held requests back, so {objective} does not limit it."
-            return Charge(kept, note, is_idle=True)
-        return Charge(kept, f"{objective} counts where the {pool} pool held requests back.")
+    return _charge_away(counts, own_fault, other_fault, pool, objective)
+
+
+def _charge_home(
+    counts: WorkCounts, other_fault: Booleans | None, other: str, objective: Objective
+) -> Charge:
+    """Charge everything that the other pool is not to blame for."""
     if other_fault is None:
         return Charge(
             counts,
             f"Whether {other} caused breaches of {objective} is not known (no waiting_requests "
-            f"or KV occupancy of that pool); all are charged to {pool}.",
+            f"or KV occupancy of that pool).",
         )
     left_out = int(counts.observed[other_fault].sum())
     note = f"{left_out} requests left out of {objective}: {other} held them back."
     return Charge(counts.where(~other_fault), note if left_out else "")
 
 
+def _charge_away(
+    counts: WorkCounts,
+    own_fault: Booleans | None,
+    other_fault: Booleans | None,
+    pool: str,
+    objective: Objective,
+) -> Charge | None:
+    """Charge only what the pool itself held back; leave out where both pools did."""
+    if own_fault is None:
+        return None
+    both = own_fault & other_fault if other_fault is not None else np.zeros_like(own_fault)
+    sole = own_fault & ~both
+    kept = replace(
+        counts,
+        over=np.where(sole, counts.over, 0.0),
+        over_least=np.where(sole, counts.over_least, 0.0),
+    ).where(~both)
+    if not sole.any():
+        note = f"The {pool} pool never held requests back, so {objective} does not limit it."
+        return Charge(kept, note, is_idle=True)
+    return Charge(kept, f"{objective} counts where the {pool} pool held requests back.")
+
+
 def holds_back(
-    counts: WorkCounts, timeline: Timeline, pool: PoolTimeline, objective: Objective
+    counts: WorkCounts,
+    timeline: Timeline,
+    pool: PoolTimeline,
+    objective: Objective,
+    share: float = BLAME_SHARE,
 ) -> Booleans | None:
     """Say in which rows a pool's own queue explains breaches (rows,); None: cannot be told.
 
-    Its mean wait by Little's law, waiting requests / requests per second, is more than half of
+    Its mean wait by Little's law, waiting requests / requests per second, is more than `share` of
     the limit, with two or more waiting a replica; for decode also a KV cache above 0.95.
     """
     waiting = _per_row(counts, timeline, pool, "waiting_requests")
@@ -105,7 +129,7 @@ def holds_back(
         wait_seconds = waiting * counts.bin_seconds / counts.observed
         replicas = mean_in_rows(counts, timeline, pool.ready_replicas)
         is_queue = waiting >= FEWEST_WAITING * np.nan_to_num(replicas, nan=1.0)
-        fault |= is_queue & (wait_seconds > WAIT_SHARE * objective.at_most_seconds)
+        fault |= is_queue & (wait_seconds > share * objective.at_most_seconds)
     if occupancy is not None:
         fault |= occupancy > FULL_CACHE_RATIO
     return fault
@@ -126,4 +150,4 @@ def mean_in_rows(counts: WorkCounts, timeline: Timeline, values: Floats) -> Floa
     steps = steps_per_bin(timeline.step_seconds, BIN_SECONDS)
     first = timeline.time_seconds[steps - 1]
     index = np.rint((counts.time_seconds - first) / (steps * timeline.step_seconds))
-    return mean_per_bin(values, steps)[index.astype(np.int64)]
+    return np.asarray(mean_per_bin(values, steps)[index.astype(np.int64)])

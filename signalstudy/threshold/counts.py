@@ -80,7 +80,8 @@ def steps_per_bin(step_seconds: float, bin_seconds: float) -> int:
 def mean_per_bin(values: Floats, steps: int) -> Floats:
     """Average whole bins of `steps` values (n // steps,); NaN where any value is not known."""
     whole = values.size // steps
-    return np.asarray(values[: whole * steps], dtype=float).reshape(whole, steps).mean(axis=1)
+    cut = np.asarray(values[: whole * steps], dtype=float).reshape(whole, steps)
+    return np.asarray(cut.mean(axis=1))
 
 
 def work_name(pool: PoolTimeline) -> str:
@@ -173,14 +174,15 @@ def settled_bins(timeline: Timeline, pool: PoolTimeline) -> Booleans:
     shape = (whole, steps)
     ends = timeline.time_seconds[: whole * steps].reshape(shape)[:, -1]
     starts = ends - steps * timeline.step_seconds
-    kept: Booleans = timeline.usable[: whole * steps].reshape(shape).all(axis=1)
+    kept = np.asarray(timeline.usable[: whole * steps].reshape(shape).all(axis=1))
     for event in timeline.events:
         if event.pool in ("", pool.pool, "gateway", "service"):
-            kept = kept & ~_is_touched(starts, ends, event)
+            kept &= ~_is_touched(starts, ends, event)
     replicas = pool.ready_replicas
     jumps = np.flatnonzero(np.abs(np.diff(replicas)) > 0) + 1
     for at_seconds in timeline.time_seconds[jumps]:
-        kept = kept & ((ends <= at_seconds - timeline.step_seconds) | _is_past(starts, at_seconds))
+        before = ends <= at_seconds - timeline.step_seconds
+        kept &= before | _is_past(starts, at_seconds)
     return kept
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
-from signalstudy.threshold.bootstrap import DRAWS, Blocks, choose_blocks
+from signalstudy.threshold.bootstrap import DRAWS, FEWEST_DAYS, Blocks, choose_blocks
 from signalstudy.threshold.isotonic import (
     RULE_OF_THREE,
     WorkBins,
@@ -35,6 +36,9 @@ FEWEST_BLOCKS = {"production": 5, "pressure-test": 2}
 """Blocks that must have been on each side of the knee (methods 11, check 2)."""
 
 FEWEST_BLOCKS_IN_ALL = 5
+FEW_DAYS_NOTE = (
+    f"Fewer than {FEWEST_DAYS} days: what differs from day to day is not in the interval."
+)
 FIRM_SHARE = 0.95
 """The share of resamples that must pass the allowance before the knee counts as visited."""
 
@@ -61,8 +65,8 @@ def fit_exceedance(
 ) -> tuple[Estimate, ExceedanceCurve | None]:
     """Estimate x* = sup{x : P(latency > limit | x) <= allowance} by isotonic regression of k/n.
 
-    `value` is the last work still within the allowance, `low` its 5 % bootstrap quantile, `high`
-    the 97.5 % quantile of the first work beyond (methods 8.3). Where counts only bracket the
+    `value` is the last work still within the allowance, `low` its one-sided 95 % bootstrap bound,
+    `high` the 97.5 % quantile of the first work beyond (methods 8.3). Where counts only bracket the
     limit, value and low come from the edge below it and high from the edge above.
     """
     requests = float(counts.observed.sum())
@@ -74,10 +78,11 @@ def fit_exceedance(
         ), None
     bins = bin_by_work(counts.work_per_replica, counts.observed)
     blocks = _blocks(counts, bins, role)
-    fit = _fit(counts, counts.over, bins, blocks, objective.allowed_share, seed)
+    allowed = objective.allowed_share
+    fit = _fit(counts.observed, counts.over, bins, blocks, allowed=allowed, seed=seed)
     estimate = _judge(counts, fit, blocks, objective, role)
     if not np.array_equal(counts.over, counts.over_least):
-        other = _fit(counts, counts.over_least, bins, blocks, objective.allowed_share, seed)
+        other = _fit(counts.observed, counts.over_least, bins, blocks, allowed=allowed, seed=seed)
         estimate = _bracketed(estimate, other, objective)
     n, k = bins.sums(counts.observed), bins.sums(counts.over)
     return estimate, ExceedanceCurve(
@@ -89,7 +94,7 @@ def fit_exceedance(
         share_low=fit.share_low,
         share_high=fit.share_high,
         requests=n,
-        allowed_share=objective.allowed_share,
+        allowed_share=allowed,
     )
 
 
@@ -103,13 +108,13 @@ def _blocks(counts: WorkCounts, bins: WorkBins, role: str) -> Blocks:
 
 
 def _fit(
-    counts: WorkCounts, over: Floats, bins: WorkBins, blocks: Blocks, allowed: float, seed: int
+    observed: Floats, over: Floats, bins: WorkBins, blocks: Blocks, *, allowed: float, seed: int
 ) -> Fit:
     """Fit the observed counts, then resampled ones."""
-    n, k = bins.sums(counts.observed), bins.sums(over)
+    n, k = bins.sums(observed), bins.sums(over)
     safe = int(min(last_safe_bin(n, k, allowed), last_supported_bin(n, allowed)))
     weights = blocks.weights(DRAWS, np.random.default_rng(seed))
-    drawn_n = weights @ blocks.sums(counts.observed, bins.of_row, n.size)
+    drawn_n = weights @ blocks.sums(observed, bins.of_row, n.size)
     drawn_k = weights @ blocks.sums(over, bins.of_row, n.size)
     crossing = last_safe_bin(drawn_n, drawn_k, allowed)
     last_held = n.size - 1 - np.argmax(drawn_n[:, ::-1] > 0, axis=1)
@@ -143,7 +148,7 @@ def _judge(
     """Turn a fit into an Estimate: ok, lower_bound, censored or unidentified, and why."""
     method = (
         f"isotonic k/n on bins of work, {blocks.count} {blocks.name}; value: last work within the "
-        "allowance, low: its 5 % bootstrap quantile, high: 97.5 % of the first work beyond"
+        "allowance, low: its lower 95 % bootstrap bound, high: 97.5 % of the first work beyond"
     )
     least = float(counts.work_per_replica.min())
     broken_draws = float(np.isnan(fit.safe_work).mean())
@@ -164,13 +169,25 @@ def _judge(
             else f"the data hold only {blocks.count} {blocks.name}"
         )
         return unidentified(f"{objective}: no safe bound, because {reason}.", method=method)
-    low = min(float(np.quantile(fit.safe_work[~np.isnan(fit.safe_work)], SAFE_QUANTILE)), fit.value)
+    known = fit.safe_work[~np.isnan(fit.safe_work)]
+    low = min(float(np.quantile(known, safe_quantile(blocks.count))), fit.value)
     bound = Estimate(fit.value, low=low, effective_observations=blocks.count, method=method)
     unvisited = _why_not_visited(counts, fit, blocks, objective, role)
     if unvisited:
         return replace(bound, status="lower_bound", note=unvisited)
     beyond = fit.broken_work[~np.isnan(fit.broken_work)]
+    if role == "production" and blocks.name != "days":
+        bound = replace(bound, note=FEW_DAYS_NOTE)
     return replace(bound, high=max(float(np.quantile(beyond, HIGH_QUANTILE)), fit.value))
+
+
+def safe_quantile(blocks: int) -> float:
+    """Give the bootstrap quantile that bounds at 95 % with so few blocks.
+
+    Resampling m blocks understates the spread as a normal quantile does beside Student's with
+    m - 1 degrees of freedom (Efron & Tibshirani 1993, 12.5): Phi(t_0.05), 2.2 % for 6 blocks.
+    """
+    return float(ndtr(stdtrit(blocks - 1, SAFE_QUANTILE)))
 
 
 def _why_not_visited(
@@ -213,7 +230,9 @@ def _bracketed(estimate: Estimate, other: Fit, objective: Objective) -> Estimate
     if estimate.value is None or estimate.status == "censored":
         return unidentified(note, method=estimate.method)
     status = estimate.status
-    if status == "ok" and (high is None or other.value is None or other.value > 1.1 * estimate.value):
+    if status == "ok" and (
+        high is None or other.value is None or other.value > 1.1 * estimate.value
+    ):
         status = "lower_bound"
     keeps = high is not None and high >= estimate.value
     return replace(estimate, high=high if keeps else None, status=status, note=note)

@@ -23,6 +23,7 @@ LEAST_TOLERANCE_RATIO = 0.05
 NOISE_STANDARD_DEVIATIONS = 2.0
 """Tolerance in units of the signal's noise: a still demand crosses it in about 2 % of looks."""
 
+WORK = "decode_tokens_per_second"
 WORK_POOLS = ("prefill", "decode", "unified")
 
 
@@ -62,6 +63,8 @@ def fit_threshold(
 
     Parameters
     ----------
+    objectives
+        All must hold; the one whose safe bound is smallest binds.
     timeline
         Production; None where there are only a pressure test or points.
     ranking_best
@@ -74,19 +77,21 @@ def fit_threshold(
         As configured; start-ups seen in the recordings come first.
     seen_lag_seconds, noise_ratio
         Of the signal: upper bound of the lag a controller sees, and noise over level.
+    evaluation_seconds
+        How often the controller decides.
+    seed
+        Of every resampling; the same seed gives the same numbers.
 
     """
     sources = _Sources(timeline, pressure_test, points)
     pool, signal = _pool_and_signal(sources, ranking_best)
-    capacities = {
-        name: _capacity(sources, name, None, objectives, seed) for name in sources.pools
-    }
+    capacities = {name: _capacity(sources, name, None, objectives, seed) for name in sources.pools}
     own = capacities.get(pool)
-    capacity = (
-        own
-        if own is not None and own.signal == signal
-        else _capacity(sources, pool, signal, objectives, seed)
-    )
+    capacity = own if own is not None and signal in {None, own.signal} else None
+    if capacity is None:
+        capacity = _capacity(sources, pool, signal, objectives, seed)
+    if objectives and capacity.per_replica.status == "not_applicable":
+        capacity = _capacity(sources, pool, signal, objectives, seed, is_coupled=True)
     if points is not None and not capacities:
         capacities = {capacity.pool: capacity}
     horizon = estimate_horizon(
@@ -159,25 +164,32 @@ def _pool_and_signal(sources: _Sources, best: tuple[str, str] | None) -> tuple[s
 
 
 def _capacity(
-    sources: _Sources, pool: str, signal: str | None, objectives: Sequence[Objective], seed: int
+    sources: _Sources,
+    pool: str,
+    signal: str | None,
+    objectives: Sequence[Objective],
+    seed: int,
+    *,
+    is_coupled: bool = False,
 ) -> Capacity:
     """Fit a pool in every recording that has it, and keep the one that tells most."""
     found = [
         replace(fitted, per_replica=_with_origin(fitted.per_replica, part, sources))
         for part in sources.recorded
         if pool in part.pools
-        for fitted in [fit_capacity(part, pool, objectives, signal=signal, seed=seed)]
+        for fitted in [
+            fit_capacity(part, pool, objectives, signal=signal, is_coupled=is_coupled, seed=seed)
+        ]
     ]
-    if sources.points is not None and pool == "unified" and signal in (None, WORK):
-        if not any(capacity.per_replica.low is not None for capacity in found):
-            found.append(fit_points(sources.points, objectives))
+    is_open = not any(capacity.per_replica.low is not None for capacity in found)
+    if sources.points is not None and is_open and pool == "unified" and signal in {None, WORK}:
+        found.append(fit_points(sources.points, objectives))
     if not found:
-        nothing = not_applicable("There is no recording and no measured point to fit a capacity to.")
+        nothing = not_applicable(
+            "There is no recording and no measured point to fit a capacity to."
+        )
         return Capacity(pool, signal or WORK, nothing, "", None)
     return min(found, key=_preference)
-
-
-WORK = "decode_tokens_per_second"
 
 
 def _preference(capacity: Capacity) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""Isotonic: the share over the limit may only rise with work; where does it pass the allowance?"""
+"""Isotonic: the share over the limit may only rise with work; find where it is too much."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class WorkBins:
 
     def sums(self, values: Floats) -> Floats:
         """Sum one value a row into bins (bins,)."""
-        return np.bincount(self.of_row, weights=values, minlength=self.work.size)
+        counted = np.bincount(self.of_row, weights=values, minlength=self.work.size)
+        return np.asarray(counted, dtype=float)
 
 
 def bin_by_work(work: Floats, observed: Floats) -> WorkBins:

@@ -18,9 +18,7 @@ FARTHEST_FROM_FIT = 0.15
 SMALLEST_FIT = 0.8
 
 
-def batch_law_note(
-    timeline: Timeline, pool: str, objective: Objective, capacity: Estimate
-) -> str:
+def batch_law_note(timeline: Timeline, pool: str, objective: Objective, capacity: Estimate) -> str:
     """Compare the capacity with the work at which mean TBT reaches the limit, by the batch law.
 
     mean TBT(b) = alpha + beta b with b running requests per replica, and Little's b = x TBT, give

@@ -57,9 +57,7 @@ def estimate_horizon(
         notes.append(f"start-up {startup:.0f} s as configured")
     else:
         startup, status = DEFAULT_STARTUP_SECONDS, "extrapolated"
-        notes.append(
-            f"start-up {startup:.0f} s is assumed: set [provisioning] startup_seconds"
-        )
+        notes.append(f"start-up {startup:.0f} s is assumed: set [provisioning] startup_seconds")
     if seen_lag_seconds is None:
         notes.append("the signal's lag is not known and counts as 0 s")
     else:
@@ -92,7 +90,8 @@ def estimate_headroom(
     demand = mean_per_bin(np.where(timeline.usable, pool.demand.per_second, np.nan), steps)
     ahead = max(1, math.ceil(horizon_seconds / seconds))
     ratio = rise_ahead(demand, ahead)
-    peak = float(np.quantile(demand[np.isfinite(demand)], PEAK_QUANTILE)) if demand.size else 0.0
+    known = demand[np.isfinite(demand)]
+    peak = float(np.quantile(known, PEAK_QUANTILE)) if known.size else 0.0
     kept = np.flatnonzero(np.isfinite(ratio) & (demand > 0.5 * peak))
     if kept.size < FEWEST_TIMES:
         return unidentified(
@@ -102,7 +101,7 @@ def estimate_headroom(
         )
     order = kept[np.argsort(ratio[kept], kind="stable")]
     value = float(_weighted_quantile(ratio[order], demand[order][None, :])[0])
-    times = kept * seconds
+    times = kept.astype(float) * seconds
     blocks = choose_blocks(times, seconds, ratio[kept], role="production")
     labels = np.zeros(demand.size, dtype=np.int64)
     labels[kept] = blocks.of_row
@@ -127,7 +126,7 @@ def rise_ahead(demand: Floats, ahead: int) -> Floats:
         return np.full(demand.size, np.nan)
     future = np.full(demand.size, np.nan)
     future[:-ahead] = sliding_window_view(demand[1:], ahead).max(axis=1)
-    return np.divide(future, demand, out=np.full(demand.size, np.nan), where=demand > 0)
+    return np.asarray(np.divide(future, demand, out=np.full(demand.size, np.nan), where=demand > 0))
 
 
 def _weighted_quantile(ascending: Floats, weights: Floats) -> Floats:
