@@ -42,6 +42,7 @@ Finding = Literal[
     "noisy",
     "rises",
     "close_to_proportional",
+    "unmoved_guard",
 ]
 
 ELASTICITY_GATE = (0.7, 1.4)
@@ -141,8 +142,6 @@ def _judge_guard(signal: SignalEvidence) -> Judgement:
         is_open = dependence.outcome == "undecided" or dependence.finding == "constant"
         return Judgement("undetermined" if is_open else "rejected", dependence.finding)
     elasticity, gain = measure_of(signal, "demand_elasticity"), measure_of(signal, "gain_ratio")
-    if elasticity.is_known and interval_of(elasticity)[1] < 0.0:
-        return Judgement("rejected", "falls")
     if gain.is_known:
         low, high = interval_of(gain)
         # A large negative gain is a slope of either sign around a signal that rests at zero.
@@ -150,9 +149,17 @@ def _judge_guard(signal: SignalEvidence) -> Judgement:
             return Judgement("rejected", "saturates")
         if low > 1.0 and (gain.value or 0.0) >= CLIFF_GAIN:
             return Judgement("guard", "cliff")
-    if elasticity.is_known and _elasticity(signal).outcome == "passed":
-        return Judgement("guard", "close_to_proportional")
-    return Judgement("guard", "rises")
+    if elasticity.is_known and interval_of(elasticity)[0] <= 0.0:
+        return _without_a_rise(interval_of(elasticity)[1])
+    is_close = elasticity.is_known and _elasticity(signal).outcome == "passed"
+    return Judgement("guard", "close_to_proportional" if is_close else "rises")
+
+
+def _without_a_rise(highest_elasticity: float) -> Judgement:
+    """Judge a possible guard that shows no rise: it falls, or its cliff was not visited."""
+    if highest_elasticity < -PINNED_ELASTICITY:
+        return Judgement("rejected", "falls")
+    return Judgement("undetermined", "unmoved_guard")
 
 
 def _follows_demand(signal: SignalEvidence) -> Gate:
@@ -178,7 +185,9 @@ def _follows_demand(signal: SignalEvidence) -> Gate:
         return Gate("undecided", "too_little_data")
     elasticity = measure_of(signal, "demand_elasticity").value
     if correlation.value < 0.0 and (elasticity is None or elasticity < 0.0):
-        return Gate("failed", "falls")
+        is_steep = elasticity is None or elasticity <= -PINNED_ELASTICITY
+        is_plain = correlation.value <= -STRONG_CORRELATION
+        return Gate("failed", "falls" if is_steep or is_plain else "flat")
     return Gate("passed")
 
 
@@ -201,7 +210,7 @@ def _elasticity(signal: SignalEvidence) -> Gate:
         is_circular = elasticity.status == "not_applicable"
         return Gate("undecided", "circular" if is_circular else "vague_elasticity")
     low, high = interval_of(elasticity)
-    if high < 0.0:
+    if high < -PINNED_ELASTICITY:
         return Gate("failed", "falls")
     if high < ELASTICITY_GATE[0]:
         return Gate("failed", "flat" if high < PINNED_ELASTICITY else "concave")

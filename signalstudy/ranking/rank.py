@@ -15,7 +15,7 @@ from signalstudy.ranking.desirability import (
 )
 from signalstudy.ranking.gates import judge
 from signalstudy.ranking.ranking import RankedSignal, Ranking
-from signalstudy.ranking.reasons import reason_for
+from signalstudy.ranking.reasons import listed, reason_for
 from signalstudy.ranking.standings import NOT_COMPETING, Standing, standings_of
 from signalstudy.ranking.summary import summary_of
 
@@ -105,7 +105,7 @@ def _ranked(candidate: _Candidate, rank: int) -> RankedSignal:
     signal, standing = candidate.signal, candidate.standing
     reason = reason_for(signal, candidate.judgement)
     if standing.tied_with:
-        reason = f"{reason} Tied with {_listed(standing.tied_with)}."
+        reason = f"{reason} Tied with {listed(standing.tied_with)}."
     return RankedSignal(
         pool=signal.pool,
         signal=signal.signal,
@@ -117,7 +117,3 @@ def _ranked(candidate: _Candidate, rank: int) -> RankedSignal:
         kind=signal.kind,
         source=signal.source,
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

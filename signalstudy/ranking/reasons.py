@@ -13,7 +13,7 @@ from signalstudy.ranking.gates import (
 from signalstudy.vocabulary.spoken import spoken_duration, spoken_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from signalstudy.evidence.evidence import SignalEvidence
     from signalstudy.ranking.gates import Finding, Judgement
@@ -29,6 +29,11 @@ def reason_for(signal: SignalEvidence, judgement: Judgement) -> str:
         said.append(_warning_remark(signal))
     said.append(_coverage_remark(signal))
     return " ".join(filter(None, said))
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as people do: `a`, `a and b`, `a, b and c`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
 def evidence_in_brackets(signal: SignalEvidence, measure: str, spoken: str) -> str:
@@ -220,6 +225,13 @@ def _close_to_proportional(signal: SignalEvidence) -> str:
     )
 
 
+def _unmoved_guard(signal: SignalEvidence) -> str:
+    return (
+        f"Stays level over all the demand seen here ({_elasticity(signal)}), so whether it warns "
+        "of saturation cannot be told; data that reach saturation would show it."
+    )
+
+
 def _capacity_remark(signal: SignalEvidence) -> str:
     """Say what adding replicas does to it; untested is said, and does not speak against it."""
     capacity = measure_of(signal, "capacity_elasticity")
@@ -357,4 +369,5 @@ _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
     "noisy": _noisy,
     "rises": _rises,
     "close_to_proportional": _close_to_proportional,
+    "unmoved_guard": _unmoved_guard,
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from signalstudy.ranking.reasons import listed
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -38,11 +40,10 @@ def _follow(best: RankedSignal, signals: Sequence[RankedSignal], ties: Sequence[
     said = f"Follow {_named(best)}: it rises with demand in proportion{strength}"
     if ties:
         others = "another signal" if len(ties) == 1 else f"{len(ties)} others"
-        named = ties[0] if len(ties) == 1 else ", ".join(ties)
-        said += f", tied with {others} ({named})"
+        said += f", tied with {others} ({listed(ties)})"
     guards = _guards(signals)
     if guards:
-        said += f"; guard it with {' and '.join(map(_named, guards))}"
+        said += f"; guard it with {listed([_named(guard) for guard in guards])}"
     return said
 
 

@@ -126,6 +126,17 @@ def test_a_latency_that_flattens_falls_or_wanders_is_no_guard():
     assert verdict("tbt_p99_seconds", **noise) == ("rejected", "does_not_follow")
 
 
+def test_a_latency_that_stayed_level_is_an_untested_guard():
+    level = {"demand_elasticity": Estimate(-0.01, -0.03, 0.02), "gain_ratio": unidentified("Flat.")}
+    assert verdict("e2e_p50_seconds", **level) == ("undetermined", "unmoved_guard")
+
+
+def test_a_weak_fall_is_called_flat_and_a_plain_one_a_fall():
+    weak = {"demand_elasticity": Estimate(-0.01, -0.02, -0.001)}
+    assert verdict(demand_correlation=Estimate(-0.08, -0.12, -0.03), **weak)[1] == "flat"
+    assert verdict(demand_correlation=Estimate(-0.7, -0.8, -0.6), **weak)[1] == "falls"
+
+
 def test_a_queue_that_rests_at_zero_and_then_jumps_is_a_guard_whatever_its_gain():
     resting = {
         "demand_elasticity": unidentified("It is zero in 14 of 20 bins."),
