@@ -65,7 +65,10 @@ def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     replicas = shifted(prepared.view.replicas, prepared.alignment[0])
     if not np.isfinite(replicas).any():
         raise NotEnoughDataError("not tested: the number of ready replicas is not known.")
-    replicas = moving_mean(np.where(prepared.known, replicas, np.nan), prepared.shape_width)
+    # The harmonic mean, because what one replica sees is work over replicas.
+    is_up = prepared.known & (np.where(np.isfinite(replicas), replicas, 0.0) > 0.0)
+    per_replica = np.where(is_up, 1.0 / np.where(is_up, replicas, 1.0), np.nan)
+    replicas = 1.0 / moving_mean(per_replica, prepared.shape_width)
     signal = prepared.smooth(prepared.signal)
     demand = prepared.smooth(prepared.view.demand)
     usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)

@@ -58,10 +58,10 @@ class LagSearch:
     """The peak of the cross-correlation of the high-passed pair.
 
     `peak_steps`: its place below a step's resolution, in steps, positive where the signal is
-    later. `guess_steps`: the best small lag, not negative, for callers that must align where the lag is not
-    identified. `resampled_steps` (replicates,): the same in each block resample. `correlation`: its
-    height, signed. `probability`: of a peak at least this high without any relation, from circular
-    shifts. `independent_shifts`: how many of those are worth one each.
+    later. `guess_steps`: the best small lag, not negative, for callers that must align where the
+    lag is not identified. `resampled_steps` (replicates,): the same in each block resample.
+    `correlation`: its height, signed. `probability`: of a peak at least this high without any
+    relation, from circular shifts. `independent_shifts`: how many of those are worth one each.
     """
 
     window: SearchWindow

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 HORIZON_SECONDS = 120.0
+SMALLEST, LARGEST = 1e-60, 1e60
+"""Nothing beyond was measured: what is smaller is zero, what is larger (or infinite) unknown."""
 SAME_WITHIN = 1e-6
 SAME_SHARE = 0.99
 """Equal within 1e-6 in more than 99 % of the steps: one series twice (methods, section 11)."""
@@ -86,7 +88,7 @@ def _gather_signal(view: SignalView, source: str, horizon_seconds: float) -> Sig
     days = float(np.isfinite(view.signal).sum()) * view.step_seconds / 86400.0
     has_demand = bool(np.isfinite(view.reference).any())
     measures = {
-        name: _answer(measure, prepared, has_demand=has_demand, days=days)
+        name: _answer(measure, prepared, has_demand=has_demand).with_days(days)
         for name, measure in MEASURES.items()
     }
     return SignalEvidence(
@@ -99,7 +101,7 @@ def _gather_signal(view: SignalView, source: str, horizon_seconds: float) -> Sig
     )
 
 
-def _answer(measure: Measure, prepared: Prepared, *, has_demand: bool, days: float) -> Estimate:
+def _answer(measure: Measure, prepared: Prepared, *, has_demand: bool) -> Estimate:
     """Ask one measure; what it cannot answer becomes a status with its sentence."""
     view = prepared.view
     if measure.needs_demand and not has_demand:
@@ -114,12 +116,14 @@ def _answer(measure: Measure, prepared: Prepared, *, has_demand: bool, days: flo
             answer = replace(answer, effective_observations=prepared.effective_observations)
     except NotEnoughDataError as error:
         return unidentified(str(error))
-    return answer.with_days(days)
+    return answer
 
 
 def _known(values: Floats, usable: NDArray[np.bool_]) -> Floats:
-    """Keep the finite values of usable steps (n,), NaN elsewhere."""
-    return np.where(usable & np.isfinite(values), values, np.nan)
+    """Keep the measurements of usable steps (n,), NaN elsewhere."""
+    size = np.abs(np.where(np.isfinite(values), values, np.inf))
+    measured = np.where(size < SMALLEST, 0.0, values)
+    return np.where(usable & (size < LARGEST), measured, np.nan)
 
 
 def _reference(demand: Floats, replicas: Floats, kind: str) -> Floats:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 LEAST_EXPLAINED = 0.05
 FEWEST_POINTS = 4
-HINGE_SIDE_BINS = 2
-MOST_GAIN = 1e6
-"""What is said of a signal without any slope at low demand."""
+BINS_PER_SLOPE = 2
+MOST_GAIN = 50.0
+"""A slope less than a fiftieth of the other is none: its ratio, even its sign, would be chance."""
 
 
 def linearity_ratio(prepared: Prepared) -> Estimate:
@@ -103,46 +103,47 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
 def gain_ratio(prepared: Prepared) -> Estimate:
     """Slope of the signal at high demand over its slope at low demand.
 
-    Two lines that meet in the middle of the 5-95 % demand range, fitted to bin means: above 1
-    convex (a cliff), below 1 saturating, negative folding back (methods, section 5). A slope at low
-    demand that cannot be told from zero makes the ratio a lower bound.
+    Two lines through the bin means that meet in the middle of the 5-95 % demand range: above 1
+    convex (a cliff), below 1 saturating, negative folding back (methods, section 5). A slope at
+    low demand that cannot be told from zero makes the ratio a lower bound.
     """
     signal_must_vary(prepared.signal)
     response = prepared.response
     inner = response.inner
     levels = response.levels[inner]
-    if levels.size < 2 * HINGE_SIDE_BINS:
+    if levels.size < 2 * BINS_PER_SLOPE:
         raise NotEnoughDataError(
             f"Demand visits only {levels.size} levels within its 5-95 % range, too few for a "
             "slope at low and one at high demand."
         )
-    hinge = (levels[0] + levels[-1]) / 2.0
-    if min((levels < hinge).sum(), (levels > hinge).sum()) < HINGE_SIDE_BINS:
-        hinge = float(np.median(levels))
-    scale = float(np.ptp(levels))
-    design = np.column_stack(
-        (np.ones(levels.size), np.minimum(levels - hinge, 0.0), np.maximum(levels - hinge, 0.0))
-    )
-    design[:, 1:] /= scale
-    _, low, high = weighted_lines(
-        design, response.means[None, inner], response.weights[None, inner]
-    )[0]
+    middle = float(levels[0] + levels[-1]) / 2.0
+    if min((levels < middle).sum(), (levels > middle).sum()) < BINS_PER_SLOPE:
+        middle = float(np.median(levels))
+    reach = (levels - middle) / np.ptp(levels)
+    design = np.column_stack((np.ones(levels.size), np.minimum(reach, 0.0), np.maximum(reach, 0.0)))
+    slopes = weighted_lines(design, response.means[None, inner], response.weights[None, inner])
     weights = response.resampled_weights[:, inner]
-    fits = weighted_lines(design, response.resampled_means[:, inner], weights)
-    sides = [((weights > 0.0) & side).sum(axis=1) for side in (levels < hinge, levels > hinge)]
-    both = np.minimum(*sides) >= HINGE_SIDE_BINS
-    lows = np.where(both, fits[:, 1], np.nan)
-    highs = np.where(both, fits[:, 2], np.nan)
-    note = f"slopes meet at a demand of {hinge:.4g} per second, {prepared.shape_note}"
-    return _gain(float(low), float(high), lows, highs, note)
+    resampled = weighted_lines(design, response.resampled_means[:, inner], weights)
+    for half in (reach < 0.0, reach > 0.0):
+        is_visited = ((weights > 0.0) & half).sum(axis=1) >= BINS_PER_SLOPE
+        resampled[~is_visited] = np.nan
+    direction = 1.0 if response.is_rising else -1.0
+    note = f"slopes below and above a demand of {middle:.4g} per second, {prepared.shape_note}"
+    return _gain(direction * slopes[0, 1:], direction * resampled[:, 1:], note)
 
 
-def _gain(low: float, high: float, lows: Floats, highs: Floats, note: str) -> Estimate:
-    """Divide the slopes, or bound their ratio where the lower one may be zero."""
+def _gain(slopes: Floats, resampled: Floats, note: str) -> Estimate:
+    """Divide high by low slope (2,), or bound their ratio where the lower one may be zero.
+
+    `resampled` (replicates, 2). Positive is the direction of the response. A low slope against it
+    is what two lines make of a bend above the middle: nothing is known of it but that it is small.
+    """
     method = "two lines meeting mid-range on bin means, block bootstrap"
-    low_range, high_range = central_range(lows), central_range(highs)
-    if low_range[0] > 0.0 or low_range[1] < 0.0:
-        ratios = np.divide(highs, lows, out=np.full(lows.shape, np.nan), where=lows != 0.0)
+    low, high = (float(slope) for slope in slopes)
+    low_range, high_range = central_range(resampled[:, 0]), central_range(resampled[:, 1])
+    if low_range[0] > 0.0 and low * MOST_GAIN >= abs(high):
+        lows, highs = resampled.T
+        ratios = np.divide(highs, lows, out=np.full(lows.shape, np.nan), where=lows > 0.0)
         return bootstrapped(high / low, ratios, method=method, note=note)
     if high_range[0] <= 0.0 <= high_range[1]:
         raise NotEnoughDataError(

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+
+from signalstudy.evidence.capacity import capacity_elasticity
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from tests.evidence.planted import day_of_demand, prepared
+
+DEMAND = day_of_demand()
+
+
+def scaled_fleet(seed=0):
+    """Replicas that follow demand half an hour late and are drained now and then."""
+    rng = np.random.default_rng(seed)
+    wanted = np.ceil(np.roll(DEMAND, 180) / 300.0)
+    return np.maximum(wanted - np.repeat(rng.integers(0, 2, 48), 180), 1.0)
+
+
+@pytest.mark.parametrize("planted", [-1.0, -0.5, 0.0])
+def test_a_planted_response_to_replicas_lies_within_the_interval(planted):
+    replicas = scaled_fleet()
+    noise = np.random.default_rng(1).normal(1.0, 0.05, DEMAND.size)
+    signal = DEMAND**0.9 * replicas**planted * noise
+    ready = prepared(signal, DEMAND, kind="intensive", replicas=replicas)
+    estimate = capacity_elasticity(ready)
+    assert estimate.value == pytest.approx(planted, abs=0.05)
+    assert estimate.low - 0.02 <= planted <= estimate.high + 0.02
+
+
+def test_a_total_divided_by_replicas_says_that_minus_one_is_arithmetic():
+    estimate = capacity_elasticity(prepared(DEMAND, DEMAND, replicas=scaled_fleet()))
+    assert estimate.value == pytest.approx(-1.0, abs=0.03)
+    assert "arithmetic" in estimate.note
+
+
+@pytest.mark.parametrize(
+    ("replicas", "says"),
+    [
+        (np.full(8640, 3.0), "not tested: replicas never changed"),
+        (np.where(np.arange(8640) < 60, 2.0, 3.0), "not tested: replicas left 3 for only"),
+        (np.full(8640, np.nan), "not tested: the number of ready replicas is not known"),
+        (DEMAND / 300.0, "cannot be told apart"),
+    ],
+)
+def test_a_fleet_that_tells_nothing_is_not_tested(replicas, says):
+    with pytest.raises(NotEnoughDataError, match=says):
+        capacity_elasticity(prepared(DEMAND, DEMAND, replicas=replicas))
