@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from signalstudy.telemetry.files import quoted
+from signalstudy.telemetry.files import first_line, quoted
 from signalstudy.vocabulary.errors import TableError
+from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,7 @@ INTEGERS = frozenset(
     ]
 )
 TIME_COLUMNS = ("timestamp", "arrived_at")
+EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 # An epoch in seconds stays below 1e11 until the year 5138; each finer unit is 1000 times more.
 EPOCH_UNITS = ((1e11, 1000.0, "seconds"), (1e14, 1.0, "milliseconds"), (1e17, 1e-3, "microseconds"))
 
@@ -52,36 +54,54 @@ def is_number(kind: str) -> bool:
 def time_column(relation: duckdb.DuckDBPyRelation, column: str, place: str) -> TimeColumn:
     """Say how to read `column` as time; raises TableError where it is none."""
     name, kind = quoted(column), type_of(relation, column)
+    zoneless = f"{column} has no time zone: read as UTC"
     if kind == "TIMESTAMP WITH TIME ZONE":
-        return TimeColumn(f"epoch_ms({name})")
+        return _checked(relation, column, TimeColumn(f"epoch_ms({name})"), place)
     if kind.startswith("TIMESTAMP") or kind == "DATE":
-        return TimeColumn(
-            f"epoch_ms(CAST({name} AS TIMESTAMP))", f"{column} has no time zone: read as UTC"
-        )
+        time = TimeColumn(f"epoch_ms(CAST({name} AS TIMESTAMP))", zoneless)
+        return _checked(relation, column, time, place)
     if is_number(kind):
-        return _epoch(relation, column, name, place)
+        return _checked(relation, column, _epoch(relation, column, name), place)
     if kind == "VARCHAR":
-        bad = _first_bad(relation, f"try_cast({name} AS TIMESTAMP)", name)
+        # Without a zone the session's is taken, which is UTC; a cast to TIMESTAMP drops the zone.
+        text = f"nullif(trim({name}), '')"
+        bad = _first_bad(relation, f"try_cast({text} AS TIMESTAMPTZ)", name)
         if bad is None:
-            return TimeColumn(f"epoch_ms(CAST({name} AS TIMESTAMP))")
-        if _first_bad(relation, f"try_cast({name} AS DOUBLE)", name) is None:
-            return _epoch(relation, column, f"CAST({name} AS DOUBLE)", place)
-        raise TableError(
-            f"{place}: column {column!r} holds {bad!r}, which is no time. "
-            "Times are ISO 8601 or seconds since 1970."
-        )
+            has_zone = f"regexp_matches({text}, '(?i)(z|utc|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$')"
+            any_naive = relation.filter(f"NOT {has_zone}").limit(1).fetchall()
+            time = TimeColumn(f"epoch_ms(CAST({text} AS TIMESTAMPTZ))", zoneless * bool(any_naive))
+            return _checked(relation, column, time, place)
+        if _first_bad(relation, f"try_cast({text} AS DOUBLE)", name) is None:
+            time = _epoch(relation, column, f"CAST({text} AS DOUBLE)")
+            return _checked(relation, column, time, place)
+        raise _no_time(place, column, bad)
     raise TableError(f"{place}: column {column!r} is {kind}, which is no time")
 
 
-def _epoch(
-    relation: duckdb.DuckDBPyRelation, column: str, expression: str, place: str
+def _no_time(place: str, column: str, shown: object) -> TableError:
+    return TableError(
+        f"{place}: column {column!r} holds {str(shown)[:80]!r}, which is no time. "
+        "Times are ISO 8601 or seconds since 1970."
+    )
+
+
+def _checked(
+    relation: duckdb.DuckDBPyRelation, column: str, time: TimeColumn, place: str
 ) -> TimeColumn:
-    [(middle, bad)] = relation.aggregate(
-        f"median(CAST({expression} AS DOUBLE)), "
-        f"count(*) FILTER (NOT isfinite(CAST({expression} AS DOUBLE)))"
-    ).fetchall()
-    if bad:
-        raise TableError(f"{place}: column {column!r} holds {bad} times that are no numbers")
+    """Refuse instants outside the years 1 to 9999, the infinite ones included."""
+    name = quoted(column)
+    bad = relation.filter(
+        f"{name} IS NOT NULL AND coalesce(try({time.expression}) "
+        f"NOT BETWEEN {EARLIEST_MS} AND {LATEST_MS}, trim(CAST({name} AS VARCHAR)) <> '')"
+    )
+    rows = bad.limit(1).project(f"CAST({name} AS VARCHAR)").fetchall()
+    if rows:
+        raise _no_time(place, column, rows[0][0])
+    return time
+
+
+def _epoch(relation: duckdb.DuckDBPyRelation, column: str, expression: str) -> TimeColumn:
+    [(middle,)] = relation.aggregate(f"median(CAST({expression} AS DOUBLE))").fetchall()
     factor, unit = 1e-6, "nanoseconds"
     for below, to_ms, name in EPOCH_UNITS:
         if middle is None or abs(middle) < below:
@@ -119,7 +139,7 @@ def _first_bad(relation: duckdb.DuckDBPyRelation, cast: str, name: str) -> str |
             .fetchall()
         )
     except duckdb.Error as error:
-        raise TableError(str(error).strip().splitlines()[0]) from None
+        raise TableError(first_line(error, name)) from None
     return str(rows[0][0])[:80] if rows else None
 
 
@@ -127,6 +147,9 @@ def refuse_missing(columns: Sequence[str], needed: Sequence[str], place: str) ->
     """Raise TableError where one of `needed` is not among `columns`."""
     missing = [name for name in needed if name not in columns]
     if missing:
-        raise TableError(
-            f"{place}: there is no column {missing[0]!r}. Columns: {', '.join(columns)[:400]}."
-        )
+        raise TableError(f"{place}: there is no column {missing[0]!r}. {listed(columns)}")
+
+
+def listed(columns: Sequence[str]) -> str:
+    """List a table's columns in one line, for a message."""
+    return one_line(f"Columns: {', '.join(columns)[:400]}.")

@@ -176,7 +176,7 @@ def _group_key(series: RawSeries, entry: SourceMetric) -> int:
     base = series.metric
     for part in HISTOGRAM_PARTS:
         base = base.removesuffix(part)
-    identity = f"{series.source}\n{base}\n{series.labels}".encode()
+    identity = f"{series.role}\n{base}\n{series.labels}".encode()
     return int.from_bytes(blake2b(identity, digest_size=8).digest(), "big")
 
 
@@ -241,13 +241,18 @@ def _edge(le: str | None) -> float | None:
 
 def _one_of_each(rows: list[SeriesRow], notes: list[str]) -> list[SeriesRow]:
     """Keep one of what several report alike: tensor-parallel ranks, servers of an HA pair."""
-    if any(row.ha_replica for row in rows):
-        weight: Counter[str] = Counter()
-        for row in rows:
-            weight[row.ha_replica] += row.samples
-        chosen = max((name for name in weight if name), key=lambda name: (weight[name], name))
-        notes.append(f"of the servers of an HA pair only {chosen!r} is read")
-        rows = [row for row in rows if row.ha_replica in ("", chosen)]
+    weight: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        if row.ha_replica:
+            weight[row.service][row.ha_replica] += row.samples
+    chosen = {
+        service: max(servers, key=lambda name: (servers[name], name))
+        for service, servers in weight.items()
+        if len(servers) > 1
+    }
+    for service, server in sorted(chosen.items()):
+        notes.append(f"{service}: of the servers of an HA pair only {server!r} is read")
+    rows = [row for row in rows if row.ha_replica in ("", chosen.get(row.service, row.ha_replica))]
     first: dict[tuple[str, ...], str] = {}
     for row in rows:
         group = (row.service, row.pool, row.replica or "", row.metric)

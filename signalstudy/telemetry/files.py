@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import gzip
 import lzma
-import shutil
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import duckdb
+import zstandard
 
 from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 COMPRESSIONS = (".gz", ".zst", ".xz")
+BLOCK_BYTES = 1 << 22
+SEPARATORS = ",;\t|"
 FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -85,30 +90,112 @@ def _open(
         many = cast("Any", paths)  # both readers take lists, which their stubs do not say
         if kind == "json":
             return connection.read_json(many, format="auto", union_by_name=True, sample_size=-1)
-        return connection.read_csv(many, header=True, union_by_name=True, sample_size=-1)
+        separator = _separator(Path(paths[0]), place)
+        # Left to guess, the engine skips lines that do not fit, the header among them.
+        return connection.read_csv(
+            many,
+            header=True,
+            skiprows=0,
+            sep=separator,
+            quotechar='"',
+            escapechar='"',
+            union_by_name=True,
+            sample_size=-1,
+        )
     except (duckdb.Error, OSError) as error:
-        raise TableError(f"{place}: {_first_line(error, paths)}") from None
+        if "sniffing" in str(error):
+            raise TableError(f"{place}: {_misfit(paths, separator, place)}") from None
+        raise TableError(f"{place}: {first_line(error, Path(paths[0]).name)}") from None
 
 
-def _first_line(error: Exception, paths: list[str]) -> str:
-    line = str(error).strip().splitlines()[0]
-    return line if any(Path(p).name in line for p in paths) else f"{paths[0]}: {line}"
+def _separator(file: Path, place: str) -> str:
+    """Tell what separates columns: the commonest of the usual characters in the header."""
+    header = next(blocks(file, place), b"").partition(b"\n")[0].decode(errors="replace")
+    return max(SEPARATORS, key=header.count)
+
+
+def _misfit(paths: Sequence[str], separator: str, place: str) -> str:
+    """Say which line of which file has not as many columns as its header."""
+    for path in paths:
+        content = b"".join(blocks(Path(path), place))
+        lines = (line.decode() for line in content.splitlines(keepends=True))
+        rows = csv.reader(lines, delimiter=separator)
+        try:
+            header = next(rows)
+            for row in rows:
+                if row and len(row) != len(header):
+                    return (
+                        f"{path}, line {rows.line_num}: {len(row)} columns separated by "
+                        f"{separator!r}, but the header names {len(header)}"
+                    )
+        except (csv.Error, UnicodeDecodeError, StopIteration):
+            return f"{path} is no CSV in UTF-8"
+    return f"{paths[0]} is no CSV with columns separated by {separator!r}"
+
+
+def first_line(error: Exception, name: str) -> str:
+    """Give what an engine's error says in one line, with the file it speaks of."""
+    said = [line.strip() for line in str(error).splitlines() if line.strip()]
+    line = said[0] if said else type(error).__name__
+    if line.startswith("Invalid Input Error: CSV Error on Line") and len(said) > 1:
+        line += f": {said[2] if said[1].startswith('Original Line') and said[2:] else said[1]}"
+    line = line.removeprefix("Invalid Input Error: ")
+    return line if name in line else f"{name}: {line}"
 
 
 def _unpacked(file: Path, place: str, scratch: Path) -> Path:
-    """Unpack .xz, which DuckDB does not read, beside the store; others stay as they are."""
-    if file.suffix.lower() != ".xz":
+    """Unpack .xz and .zst beside the store; others stay as they are.
+
+    DuckDB does not read the one, and takes a torn file of the other for a whole one.
+    """
+    if file.suffix.lower() not in (".xz", ".zst"):
         return file
     scratch.mkdir(parents=True, exist_ok=True)
     target = scratch / f"{len(list(scratch.iterdir()))}-{file.stem}"
-    try:
-        with lzma.open(file) as packed, target.open("wb") as plain:
-            shutil.copyfileobj(packed, plain, 1 << 20)
-    except (lzma.LZMAError, EOFError) as error:
-        raise TableError(f"{place}: {file} cannot be unpacked: {error}") from None
+    with target.open("wb") as plain:
+        for block in blocks(file, place):
+            plain.write(block)
     if target.stat().st_size == 0:
         raise TableError(f"{place}: {file} is empty")
     return target
+
+
+def blocks(file: Path, place: str) -> Iterator[bytes]:
+    """Give the content of a file, unpacked, block by block; raises TableError where it is torn."""
+    suffix = file.suffix.lower()
+    try:
+        if suffix == ".zst":
+            yield from _zstandard_blocks(file)
+            return
+        with _opened(file, suffix) as stream:
+            while block := stream.read(BLOCK_BYTES):
+                yield block
+    except (lzma.LZMAError, zlib.error, zstandard.ZstdError, EOFError, OSError) as error:
+        raise TableError(f"{place}: {file} cannot be read: {error}") from None
+
+
+def _opened(file: Path, suffix: str) -> BinaryIO:
+    if suffix == ".xz":
+        return cast("BinaryIO", lzma.open(file))
+    if suffix == ".gz":
+        return cast("BinaryIO", gzip.open(file))
+    return file.open("rb")
+
+
+def _zstandard_blocks(file: Path) -> Iterator[bytes]:
+    """Unpack frame after frame; the library's own stream takes a torn frame for a whole one."""
+    frame = zstandard.ZstdDecompressor().decompressobj()
+    is_inside = False
+    with file.open("rb") as stream:
+        while block := stream.read(BLOCK_BYTES >> 4):
+            rest = block
+            while rest:
+                yield frame.decompress(rest)
+                is_inside, rest = not frame.eof, frame.unused_data
+                if frame.eof:
+                    frame = zstandard.ZstdDecompressor().decompressobj()
+    if is_inside:
+        raise EOFError("the last frame ends too early")
 
 
 def quoted(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from signalstudy.telemetry.columns import number_expression, refuse_missing
-from signalstudy.telemetry.files import find_files, open_table
+from signalstudy.telemetry.files import find_files, first_line, open_table
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.telemetry.requests import service_expression
 from signalstudy.vocabulary.errors import TableError
@@ -50,7 +50,7 @@ def read_points(
             f"SELECT count(*), (SELECT count(*) FROM point_rows_{number}) FROM points_{number}"
         ).fetchall()
     except duckdb.Error as error:
-        raise TableError(f"{place}: {str(error).strip().splitlines()[0]}") from None
+        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
     if good == 0:
         raise TableError(f"{place}: no row has all of {', '.join(NEEDED)}, each above 0")
     notes = (f"{place}: {seen - good} of {seen} rows lack a number and are left out",)

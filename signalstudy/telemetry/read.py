@@ -19,12 +19,14 @@ from signalstudy.telemetry.discover import (
     discover,
     is_known_metric,
 )
+from signalstudy.telemetry.files import first_line
 from signalstudy.telemetry.points import read_points
 from signalstudy.telemetry.requests import NUMBERS, read_requests
 from signalstudy.telemetry.store import code_digest, content_digest, open_store, write_store
 from signalstudy.telemetry.table import read_table
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
 from signalstudy.vocabulary.errors import TableError
+from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,17 +81,19 @@ def read_telemetry(
     place.mkdir(parents=True, exist_ok=True)
     scratch = place / f"scratch.{os.getpid()}"
     connection = _connect(scratch)
+    is_done = False
     try:
         facts = _fill(connection, config, scratch, progress)
         write_store(connection, place, digest=digest, facts=facts, progress=progress)
-    except BaseException:
-        if is_new:
-            connection.close()
-            shutil.rmtree(place, ignore_errors=True)
-        raise
+        is_done = True
+    except duckdb.Error as error:
+        names = ", ".join(Path(source.path).name for source in config.sources)[:200]
+        raise TableError(f"the sources cannot be read: {first_line(error, names)}") from None
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
+        if is_new and not is_done:
+            shutil.rmtree(place, ignore_errors=True)
     store = open_store(place, digest)
     if store is None:
         raise TableError(f"{place}: the store was written and cannot be read again")
@@ -121,7 +125,9 @@ def _fill(
     progress("taking increments")
     dropped = _make_steps(connection, sources)
     if dropped:
-        notes.append(f"{dropped} samples are no finite number and are left out")
+        notes.append(
+            f"{dropped} samples are no measurement (NaN, infinite or a sentinel) and are left out"
+        )
     _union(connection, "all_requests", "requests", sources, _empty_requests())
     _union(connection, "points", "points", sources, _empty_points())
     _refuse_nothing(connection, discovery, sources)
@@ -155,7 +161,7 @@ def _read_source(
 def _register_series(
     connection: duckdb.DuckDBPyConnection, config: StudyConfig, sources: list[RawSource]
 ) -> Discovery:
-    raw = []
+    raw: dict[int, RawSeries] = {}
     for source in sources:
         if source.form in ("requests", "points"):
             continue
@@ -166,11 +172,13 @@ def _register_series(
             raise TableError(
                 f"[[sources]] {source.number}, {source.files[0].name}: holds no sample"
             )
-        raw += [
-            RawSeries(key, source.number, source.form, source.role, metric, le, labels, samples)
-            for key, metric, le, labels, samples in rows
-        ]
-    discovery = discover(raw, config)
+        for key, metric, le, labels, samples in rows:
+            # The same series in two sources is one series, whose samples are merged.
+            before = raw[key].samples if key in raw else 0
+            raw[key] = RawSeries(
+                key, source.number, source.form, source.role, metric, le, labels, before + samples
+            )
+    discovery = discover(raw.values(), config)
     frame = pl.DataFrame(
         [asdict(row) for row in discovery.series],
         schema={f.name: SERIES_SCHEMA[f.name] for f in fields(SeriesRow)},
@@ -186,10 +194,6 @@ def _make_steps(connection: duckdb.DuckDBPyConnection, sources: list[RawSource])
     union = " UNION ALL ".join(f"SELECT * FROM raw_{number}" for number in telemetry)
     empty = "SELECT 0::UBIGINT AS key, 0::BIGINT AS time_ms, 0.0::DOUBLE AS value WHERE false"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW samples AS {union or empty}")
-    [(count,)] = connection.execute(
-        "SELECT count(*) FROM samples SEMI JOIN series ON samples.key = series.key "
-        "WHERE NOT isfinite(value)"
-    ).fetchall()
     for name, query in (
         ("clean", "clean_samples"),
         ("steps", "steps"),
@@ -198,6 +202,10 @@ def _make_steps(connection: duckdb.DuckDBPyConnection, sources: list[RawSource])
         ("series_facts", "series_quality"),
     ):
         connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {read_query(query).text}")
+    [(count,)] = connection.execute(
+        "SELECT (SELECT count(*) FROM samples SEMI JOIN series ON samples.key = series.key) "
+        "- (SELECT count(*) + coalesce(sum(copies), 0) FROM clean)"
+    ).fetchall()
     return int(count)
 
 
@@ -232,15 +240,19 @@ def _refuse_nothing(
     connection: duckdb.DuckDBPyConnection, discovery: Discovery, sources: list[RawSource]
 ) -> None:
     """Raise where no source holds anything that a study can use."""
-    [(count,)] = connection.execute(
-        "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points) "
-        "+ (SELECT count(*) FROM clean)"
-    ).fetchall()
-    if count:
-        return
-    seen = ", ".join(sorted(discovery.left_out))[:400]
     names = ", ".join(str(file.name) for source in sources for file in source.files)[:200]
+    [(others, samples, intervals)] = connection.execute(
+        "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points), "
+        "(SELECT count(*) FROM clean), (SELECT count(interval_ms) FROM steps)"
+    ).fetchall()
+    if others or intervals:
+        return
+    if samples:
+        raise TableError(f"{names}: a single sample a series is no history, nothing can be studied")
+    if discovery.series:
+        raise TableError(f"{names}: no sample is a finite number")
+    seen = ", ".join(sorted(discovery.left_out))[:400]
     raise TableError(
-        f"{names}: no metric in it is one the study knows. Seen: {seen or 'none'}. "
+        f"{names}: no metric in it is one the study knows. Seen: {one_line(seen) or 'none'}. "
         "`signalstudy signals` lists the known ones; others go under [[signals]]."
     )

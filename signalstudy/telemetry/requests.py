@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from signalstudy.telemetry.columns import number_expression, time_column
-from signalstudy.telemetry.files import find_files, open_table, quoted
+from signalstudy.telemetry.columns import listed, number_expression, time_column
+from signalstudy.telemetry.files import find_files, first_line, open_table, quoted
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.vocabulary.errors import TableError
 
@@ -25,13 +25,6 @@ NUMBERS = (
     "e2e_seconds",
     "queue_wait_seconds",
 )
-# A median beyond this is no latency of a service in use: milliseconds in a column of seconds.
-IMPLAUSIBLE_MEDIAN_SECONDS = {
-    "ttft_seconds": 120.0,
-    "tbt_seconds": 5.0,
-    "e2e_seconds": 3600.0,
-    "queue_wait_seconds": 120.0,
-}
 
 
 def read_requests(
@@ -54,10 +47,7 @@ def read_requests(
     columns = relation.columns
     when = next((name for name in ("arrived_at", "timestamp") if name in columns), None)
     if when is None:
-        raise TableError(
-            f"{place}: a request log has a column 'arrived_at'. "
-            f"Columns: {', '.join(columns)[:400]}."
-        )
+        raise TableError(f"{place}: a request log has a column 'arrived_at'. {listed(columns)}")
     try:
         time = time_column(relation, when, place)
         fields = [f"{service_expression(columns, config)} AS service", f"'{source.role}' AS role"]
@@ -74,7 +64,7 @@ def read_requests(
         )
         notes = _notes(connection, number, place)
     except duckdb.Error as error:
-        raise TableError(f"{place}: {str(error).strip().splitlines()[0]}") from None
+        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
     return RawSource(
         number, source.role, "requests", tuple(files), tuple([time.note] * bool(time.note) + notes)
     )
@@ -98,15 +88,10 @@ def _number(relation: duckdb.DuckDBPyRelation, name: str, place: str) -> str:
 
 
 def _notes(connection: duckdb.DuckDBPyConnection, number: int, place: str) -> list[str]:
-    [(rows, *medians)] = connection.execute(
-        "SELECT count(*), "
-        + ", ".join(f"median({name})" for name in IMPLAUSIBLE_MEDIAN_SECONDS)
-        + f" FROM requests_{number}"
+    [(rows, seen)] = connection.execute(
+        f"SELECT count(*), (SELECT count(*) FROM request_rows_{number}) FROM requests_{number}"
     ).fetchall()
     if rows == 0:
         raise TableError(f"{place}: holds no request")
-    return [
-        f"{place}: {name} has a median of {median:g}: milliseconds in a column of seconds?"
-        for (name, limit), median in zip(IMPLAUSIBLE_MEDIAN_SECONDS.items(), medians, strict=True)
-        if median is not None and median > limit
-    ]
+    lost = f"{place}: {seen - rows} of {seen} rows lack an arrival and are left out"
+    return [lost] * (rows < seen)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from signalstudy.telemetry.columns import (
     is_number,
+    listed,
     number_expression,
     refuse_missing,
     time_column,
     type_of,
 )
-from signalstudy.telemetry.files import find_files, open_table, quoted
+from signalstudy.telemetry.files import find_files, first_line, open_table, quoted
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.vocabulary.errors import TableError
 from signalstudy.vocabulary.signals import signals
@@ -50,22 +52,21 @@ def read_table(
     try:
         if "metric" in columns or "value" in columns:
             refuse_missing(columns, ["metric", "value"], place)
-            notes = _long(connection, relation, number, place)
+            identity, notes = _long(relation, number, place)
             form = "long"
         else:
-            notes = _wide(connection, relation, number, labels, place)
+            identity, notes = _wide(connection, relation, number, labels, place)
             form = "wide"
+        notes += _create_raw(connection, number, source.role, identity, place)
     except duckdb.Error as error:
-        raise TableError(f"{place}: {str(error).strip().splitlines()[0]}") from None
+        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
     return RawSource(number, source.role, form, tuple(files), tuple(notes))
 
 
 def _long(
-    connection: duckdb.DuckDBPyConnection,
-    relation: duckdb.DuckDBPyRelation,
-    number: int,
-    place: str,
-) -> list[str]:
+    relation: duckdb.DuckDBPyRelation, number: int, place: str
+) -> tuple[list[str], list[str]]:
+    """Make the view `source_<n>` of a long table; give its labels and notes."""
     time = time_column(relation, "timestamp", place)
     value = number_expression(relation, "value", place)
     labels = [c for c in relation.columns if c not in NOT_LABELS]
@@ -75,8 +76,7 @@ def _long(
     fields += [f"CAST({quoted(c)} AS VARCHAR) AS {quoted(c)}" for c in labels]
     fields += [f"{time.expression} AS time_ms", f"{value} AS value"]
     relation.project(", ".join(fields)).create_view(f"source_{number}", replace=True)
-    _create_raw(connection, number, ["metric", "le", *labels], labels)
-    return [time.note] if time.note else []
+    return labels, [time.note] * bool(time.note)
 
 
 def _wide(
@@ -85,7 +85,8 @@ def _wide(
     number: int,
     labels: frozenset[str],
     place: str,
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
+    """Make the view `source_<n>` of a wide table; give its labels and notes."""
     time = time_column(relation, "timestamp", place)
     known = signals()
     label_columns, value_columns, ignored = [], [], []
@@ -104,7 +105,7 @@ def _wide(
     if not value_columns:
         raise TableError(
             f"{place}: no column holds a signal. A wide table has a column a signal, a long one "
-            f"timestamp, metric and value. Columns: {', '.join(relation.columns)[:400]}."
+            f"timestamp, metric and value. {listed(relation.columns)}"
         )
     fields = [f"CAST({quoted(c)} AS VARCHAR) AS {quoted(c)}" for c in label_columns]
     fields += [f"{number_expression(relation, c, place)} AS {quoted(c)}" for c in value_columns]
@@ -116,27 +117,36 @@ def _wide(
         f"SELECT *, CAST(NULL AS VARCHAR) AS le "
         f"FROM (UNPIVOT wide_{number} ON {names} INTO NAME metric VALUE value)"
     )
-    _create_raw(connection, number, ["metric", *label_columns], label_columns)
-    notes = [time.note] if time.note else []
-    return notes + [f"column {c!r} is neither number nor text and is left out" for c in ignored]
+    notes = [time.note] * bool(time.note)
+    notes += [f"column {c!r} is neither number nor text and is left out" for c in ignored]
+    return label_columns, notes
 
 
 def _create_raw(
-    connection: duckdb.DuckDBPyConnection, number: int, identity: list[str], labels: list[str]
-) -> None:
-    """Give every sample the key of its series: a 64-bit hash over all that identifies it."""
-    key = ", ".join([str(number), *(quoted(c) for c in identity)])
+    connection: duckdb.DuckDBPyConnection, number: int, role: str, labels: list[str], place: str
+) -> list[str]:
+    """Give every sample the key of its series: a 64-bit hash over all that identifies it.
+
+    The same series in two sources of one role has one key, so that a recording may come in parts.
+    """
+    names = sorted(labels)
+    said = ", ".join(quoted(name) for name in ["metric", "le", *names])
+    about = json.dumps([role, *names]).replace("'", "''")
+    key = f"hash('{about}', {said})"
+    sound = "time_ms IS NOT NULL AND value IS NOT NULL AND metric IS NOT NULL"
     connection.execute(
-        f"CREATE OR REPLACE VIEW raw_{number} AS "
-        f"SELECT hash({key}) AS key, time_ms, value FROM source_{number} "
-        "WHERE time_ms IS NOT NULL AND value IS NOT NULL AND metric IS NOT NULL"
+        f"CREATE OR REPLACE TEMP TABLE raw_{number} AS "
+        f"SELECT {key} AS key, time_ms, value FROM source_{number} WHERE {sound}"
     )
-    pairs = ", ".join(f"{quoted(c)} := any_value({quoted(c)})" for c in labels)
+    pairs = ", ".join(f"{quoted(name)} := any_value({quoted(name)})" for name in names)
     packed = f"to_json(struct_pack({pairs}))" if pairs else "'{}'"
     connection.execute(
-        f"CREATE OR REPLACE VIEW raw_series_{number} AS "
-        f"SELECT hash({key}) AS key, any_value(metric) AS metric, any_value(le) AS le, "
+        f"CREATE OR REPLACE TEMP TABLE raw_series_{number} AS "
+        f"SELECT {key} AS key, any_value(metric) AS metric, any_value(le) AS le, "
         f"CAST({packed} AS VARCHAR) AS labels, count(*) AS samples "
-        f"FROM source_{number} "
-        "WHERE time_ms IS NOT NULL AND value IS NOT NULL AND metric IS NOT NULL GROUP BY 1"
+        f"FROM source_{number} WHERE {sound} GROUP BY 1"
     )
+    [(torn,)] = connection.execute(
+        f"SELECT count(*) FROM source_{number} WHERE time_ms IS NULL OR metric IS NULL"
+    ).fetchall()
+    return [f"{place}: {torn} rows lack a timestamp or a metric and are left out"] * bool(torn)

@@ -7,18 +7,15 @@ can use are kept, so memory follows the study's series and not the server's.
 from __future__ import annotations
 
 import ast
-import gzip
 import io
 import json
-import lzma
 import re
 from hashlib import blake2b
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import polars as pl
-import zstandard
 
-from signalstudy.telemetry.files import find_files
+from signalstudy.telemetry.files import blocks, find_files
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.vocabulary.errors import TableError
 
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 
     from signalstudy.config import Source
 
-BLOCK_BYTES = 1 << 25
+LONGEST_LINE_BYTES = 1 << 25
 LABEL = re.compile(r'\s*"?([^",={}\s]+|[^"={}]+)"?\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 NAME = r'__name__="((?:[^"\\]|\\.)*)"'
 SAMPLE = r"^(\{.*\}) (\S+) (-?\d+)$"
@@ -65,7 +62,7 @@ def read_tsdb_dump(
     )
     texts = samples["labels"].unique().sort().to_list()
     series = pl.DataFrame(
-        [_series(number, text, f"{place}, {files[0].name}") for text in texts],
+        [_series(source.role, text, f"{place}, {files[0].name}") for text in texts],
         schema={
             "text": pl.String,
             "key": pl.UInt64,
@@ -96,33 +93,16 @@ def _create_raw(
     )
 
 
-def _open(file: Path) -> BinaryIO:
-    suffix = file.suffix.lower()
-    if suffix == ".xz":
-        return cast("BinaryIO", lzma.open(file))
-    if suffix == ".gz":
-        return cast("BinaryIO", gzip.open(file))
-    if suffix == ".zst":
-        return cast("BinaryIO", zstandard.open(file, "rb"))
-    return file.open("rb")
-
-
-def _blocks(file: Path, place: str) -> Iterator[bytes]:
+def _whole_lines(file: Path, place: str) -> Iterator[bytes]:
     """Give the file in blocks that end at a line's end."""
     rest = b""
-    try:
-        with _open(file) as stream:
-            while block := stream.read(BLOCK_BYTES):
-                head, newline, tail = (rest + block).rpartition(b"\n")
-                rest = tail
-                if newline:
-                    yield head
-                elif len(rest) > BLOCK_BYTES:
-                    raise TableError(
-                        f"{place}: {file} holds a line longer than {BLOCK_BYTES} bytes"
-                    )
-    except (lzma.LZMAError, gzip.BadGzipFile, zstandard.ZstdError, EOFError, OSError) as error:
-        raise TableError(f"{place}: {file} cannot be read: {error}") from None
+    for block in blocks(file, place):
+        head, newline, tail = (rest + block).rpartition(b"\n")
+        rest = tail
+        if newline:
+            yield head
+        elif len(rest) > LONGEST_LINE_BYTES:
+            raise TableError(f"{place}: {file} holds a line longer than {LONGEST_LINE_BYTES} bytes")
     if rest:
         yield rest
 
@@ -130,7 +110,7 @@ def _blocks(file: Path, place: str) -> Iterator[bytes]:
 def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
     """Parse block after block; the second value counts native histogram samples passed over."""
     before = 0
-    for block in _blocks(file, place):
+    for block in _whole_lines(file, place):
         try:
             lines = pl.read_csv(
                 io.BytesIO(block),
@@ -206,10 +186,10 @@ def parse_labels(text: str) -> dict[str, str] | None:
     return labels
 
 
-def _series(number: int, text: str, place: str) -> tuple[str, int, str, str | None, str]:
+def _series(role: str, text: str, place: str) -> tuple[str, int, str, str | None, str]:
     labels = parse_labels(text)
     if labels is None or "__name__" not in labels:
         raise TableError(f"{place}: cannot read the labels {text[:120]!r}")
-    key = int.from_bytes(blake2b(f"{number} {text}".encode(), digest_size=8).digest(), "big")
+    key = int.from_bytes(blake2b(f"{role} {text}".encode(), digest_size=8).digest(), "big")
     metric = labels.pop("__name__")
     return text, key, metric, labels.pop("le", None), json.dumps(labels)

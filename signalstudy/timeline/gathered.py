@@ -44,6 +44,8 @@ class Gathered:
     series: dict[tuple[str, str], list[tuple[SeriesRow, Samples]]]
     buckets: dict[tuple[str, str], Buckets]
     requests: dict[str, Floats]
+    note: str = ""
+    """What had to be left out to bring everything onto one grid."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -65,7 +67,7 @@ class Gathered:
 def gather_samples(
     telemetry: Telemetry, service: str, role: str, step_seconds: float | None
 ) -> Gathered | None:
-    """Load one service and role from the store; None where it has neither series nor requests."""
+    """Load one service and role from the store; None where it has no history of anything."""
     rows = {row.key: row for row in telemetry.series.get((service, role), ())}
     requests = _request_columns(telemetry.requests(service, role))
     series: dict[tuple[str, str], list[tuple[SeriesRow, Samples]]] = {}
@@ -79,12 +81,14 @@ def gather_samples(
         if quantity not in NOT_FOR_THE_GRID and row.form != "bucket"
     ]
     clocks = clocks or [samples for found in series.values() for _, samples in found]
+    clocks = [samples for samples in clocks if samples.cadence_seconds > 0]
     if not clocks and requests["arrived_seconds"].size:
         clocks = [_clock_of_requests(requests["arrived_seconds"])]
     if not clocks:
         return None
-    grid = make_grid(clocks, step_seconds, service)
-    return Gathered(service, grid, series, _buckets(telemetry, service, role, grid), requests)
+    grid, note = make_grid(clocks, step_seconds)
+    buckets = _buckets(telemetry, service, role, grid)
+    return Gathered(service, grid, series, buckets, requests, note)
 
 
 def _split(frame: pl.DataFrame, telemetry: Telemetry) -> dict[int, Samples]:
@@ -119,8 +123,8 @@ def _clock_of_requests(arrived_seconds: Floats) -> Samples:
     span = float(arrived_seconds[-1] - arrived_seconds[0])
     ideal = 30.0 * span / max(arrived_seconds.size, 1)
     step = min(max(float(np.ceil(ideal)), 1.0), 60.0)
-    ends = np.array([np.floor(arrived_seconds[0]) + step, np.ceil(arrived_seconds[-1])])
-    return Samples(np.sort(ends), np.zeros(2), np.zeros(2), step)
+    ends = np.unique((np.floor(arrived_seconds / step) + 1.0) * step)
+    return Samples(ends, np.zeros(ends.size), np.zeros(ends.size), step)
 
 
 def _buckets(

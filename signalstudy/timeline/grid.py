@@ -7,11 +7,10 @@ linearly between their own samples; states hold until the next one. Gaps are mas
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +22,8 @@ if TYPE_CHECKING:
 
 GAP_INTERVALS = 2.5  # an interval longer than this many usual ones is a gap (ingestion.md 2)
 STATE_SECONDS = 300.0  # a state is believed this long, as Prometheus looks back
-LARGEST_GRID = 4_000_000
+LARGEST_GRID = 400_000  # 46 days at 10 s
+STRETCH_SECONDS = 86_400.0  # a recording that paused for longer is several
 NICE_SECONDS = (
     0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 360.0, 600.0,
     900.0, 1800.0, 3600.0,
@@ -76,36 +76,59 @@ def nice_seconds(seconds: float) -> float:
     return float(f"{seconds:.3g}")
 
 
-def make_grid(series: Sequence[Samples], step_seconds: float | None, place: str) -> Grid:
-    """Choose step and phase so that most samples stand on the grid as they are.
+def make_grid(series: Sequence[Samples], step_seconds: float | None) -> tuple[Grid, str]:
+    """Choose step and phase so that most samples stand on the grid as they are; give a note, too.
 
-    The step is the median cadence of `series`; the phase the commonest one of their samples.
+    The step is the median cadence of `series`, which is above 0; the phase the commonest one of
+    their samples. A span too long for one grid is cut to its fullest stretch, then stepped coarser.
     """
-    cadences = [s.cadence_seconds for s in series if s.cadence_seconds > 0]
-    if not cadences:
-        raise TableError(f"{place}: a single sample a series is no history: nothing can be studied")
-    step = step_seconds or nice_seconds(float(np.median(cadences)))
+    cadence = float(np.median([s.cadence_seconds for s in series]))
+    step = step_seconds or nice_seconds(cadence)
     first = min(float(s.time_seconds[0]) for s in series)
     last = max(float(s.time_seconds[-1]) for s in series)
+    note = ""
+    if (last - first) / step > LARGEST_GRID:
+        whole = last - first
+        first, last = _fullest_stretch(np.concatenate([s.time_seconds for s in series]))
+        if last - first < whole:
+            note = (
+                f"the samples span {whole / 86400.0:.0f} days with long pauses: only the stretch "
+                f"with most of them, {(last - first) / 86400.0:.2g} days from {_date(first)} on, "
+                "is studied"
+            )
     while (last - first) / step > LARGEST_GRID:
         step *= 2.0
+        note = f"the recording is very long: its step is {step:g} s"
     times = np.concatenate([s.time_seconds[:2000] for s in series])
     phases, votes = np.unique(np.round(np.mod(times, step), 3), return_counts=True)
     phase = float(phases[np.argmax(votes)])
     start = phase + np.ceil((first - phase) / step - 1e-6) * step
     steps = max(int(np.floor((last - start) / step + 1e-6)) + 1, 1)
-    return Grid(start + step * np.arange(steps), step)
+    return Grid(start + step * np.arange(steps), step), note
+
+
+def _fullest_stretch(seconds: Floats) -> tuple[float, float]:
+    """Give first and last instant of the stretch without a long pause that holds most samples."""
+    at = np.sort(seconds)
+    cuts = np.flatnonzero(np.diff(at) > STRETCH_SECONDS) + 1
+    begins, ends = np.append(0, cuts), np.append(cuts, at.size)
+    best = int(np.argmax(ends - begins))
+    return float(at[begins[best]]), float(at[ends[best] - 1])
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
 
 
 def _gap_mask(samples: Samples, starts: Floats, ends: Floats, grid: Grid) -> Booleans:
     """Mark steps (ends at grid time) that overlap an interval too long to be believed (n,)."""
     longest = GAP_INTERVALS * samples.cadence_seconds
     bad = np.zeros(grid.size, dtype=np.bool_)
-    for start, end in zip(starts, ends, strict=True):
-        if end - start > longest > 0:
-            low = int(np.searchsorted(grid.time_seconds, start + 1e-3, side="right"))
-            high = int(np.searchsorted(grid.time_seconds, end + grid.step_seconds - 1e-3))
-            bad[low:high] = True
+    long = (ends - starts > longest) if longest > 0 else np.zeros(ends.size, dtype=np.bool_)
+    lows = np.searchsorted(grid.time_seconds, starts[long] + 1e-3, side="right")
+    highs = np.searchsorted(grid.time_seconds, ends[long] + grid.step_seconds - 1e-3)
+    for low, high in zip(lows, highs, strict=True):
+        bad[low:high] = True
     return bad
 
 

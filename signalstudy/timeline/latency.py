@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 QUANTILES = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 FEWEST_OBSERVATIONS = 5
 WINDOW_SECONDS = 60.0
+STEPS_AT_ONCE = 2048
+SMALLEST_SECONDS = 1e-4
 
 
 def histogram_quantile(edges: Floats, counts: Floats, quantile: float) -> Floats:
@@ -29,7 +31,11 @@ def histogram_quantile(edges: Floats, counts: Floats, quantile: float) -> Floats
     number = counts.shape[1] if counts.ndim == 2 else 0
     if edges.size < 2 or not np.isinf(edges[-1]):
         return np.full(number, np.nan)
-    cumulative = np.maximum.accumulate(counts, axis=0)
+    return _monotone_quantile(edges, np.maximum.accumulate(counts, axis=0), quantile)
+
+
+def _monotone_quantile(edges: Floats, cumulative: Floats, quantile: float) -> Floats:
+    number = cumulative.shape[1]
     total = cumulative[-1]
     rank = quantile * total
     bucket = np.argmax(cumulative >= rank, axis=0)
@@ -81,25 +87,35 @@ def window_quantiles(
 
     `steps` (m,) holds the step index of each observation, `values` theirs. The result has p50,
     p90, p95, p99 and mean, each (size,), NaN where fewer than five were observed. Quantiles are
-    taken from a histogram with edges 2 % apart, so that windows are sums and nothing is sorted.
+    taken from a histogram with edges 2 % apart, so that windows are sums and nothing is sorted;
+    the histogram is laid out for some steps at a time, so that memory does not follow the span.
     """
     inside = (steps >= 0) & (steps < size)
     steps, values = steps[inside], np.maximum(values[inside], 0.0)
-    floor = 1e-4
+    order = np.argsort(steps, kind="stable")
+    steps, values = steps[order], values[order]
+    # The lowest edge stands below the smallest observation: the lowest bucket reaches down to 0.
+    floor = max(float(values[values > 0].min(initial=1.0)) / 1.02, SMALLEST_SECONDS)
     top = max(float(values.max(initial=floor)), floor)
     edges = floor * 1.02 ** np.arange(np.ceil(np.log(top / floor) / np.log(1.02)) + 2)
     edges = np.append(edges, np.inf)
     bins = np.searchsorted(edges, values)
-    cells = np.bincount(bins * size + steps, minlength=edges.size * size).reshape(edges.size, size)
-    cumulative = np.cumsum(rolling_sum(cells.astype(np.float64), window_steps), axis=0)
-    observed = cumulative[-1]
-    enough = observed >= FEWEST_OBSERVATIONS
-    found = {
-        name: np.where(enough, histogram_quantile(edges, cumulative, quantile), np.nan)
-        for name, quantile in QUANTILES.items()
-    }
-    sums = rolling_sum(
-        np.bincount(steps, weights=values, minlength=size).astype(np.float64), window_steps
-    )
-    found["mean"] = np.where(enough, sums / np.maximum(observed, 1.0), np.nan)
+    found = {name: np.full(size, np.nan) for name in (*QUANTILES, "mean")}
+    for begin in range(0, size, STEPS_AT_ONCE):
+        end = min(begin + STEPS_AT_ONCE, size)
+        low = max(begin - window_steps + 1, 0)
+        first, last = np.searchsorted(steps, [low, end])
+        if first == last:
+            continue
+        cells = np.zeros((end - low, edges.size))
+        np.add.at(cells, (steps[first:last] - low, bins[first:last]), 1.0)
+        cumulative = rolling_sum(np.cumsum(cells.T, axis=0), window_steps)[:, begin - low :]
+        observed = cumulative[-1]
+        enough = observed >= FEWEST_OBSERVATIONS
+        for name, quantile in QUANTILES.items():
+            value = _monotone_quantile(edges, cumulative, quantile)
+            found[name][begin:end] = np.where(enough, value, np.nan)
+        weights = np.bincount(steps[first:last] - low, values[first:last], minlength=end - low)
+        sums = rolling_sum(weights.astype(np.float64), window_steps)[begin - low :]
+        found["mean"][begin:end] = np.where(enough, sums / np.maximum(observed, 1.0), np.nan)
     return found

@@ -33,7 +33,9 @@ def check_quality(
     """Run every check; one row each, the ones that found something first."""
     rows = [
         *_samples(telemetry, gathered),
+        *_span(gathered),
         *_scales(pools),
+        *_scales_of_requests(gathered),
         *_demand(pools),
         *_replicas(pools),
         *_slo(gathered, pools, counts, objectives),
@@ -132,6 +134,28 @@ def _scales(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
                     )
                 )
     return rows
+
+
+def _scales_of_requests(gathered: Gathered) -> list[QualityCheck]:
+    """Find milliseconds in the seconds of a request log."""
+    rows = []
+    for family, longest in LONGEST_MEDIAN_SECONDS.items():
+        values = gathered.requests[f"{family}_seconds"]
+        known = values[np.isfinite(values)]
+        if known.size and (middle := float(np.median(known))) > longest:
+            rows.append(
+                QualityCheck(
+                    "seconds or milliseconds",
+                    "warning",
+                    f"{family}_seconds of the request log has a median of {middle:.4g} s: "
+                    "milliseconds? Divide by 1000; until then no objective can be judged.",
+                )
+            )
+    return rows
+
+
+def _span(gathered: Gathered) -> list[QualityCheck]:
+    return [QualityCheck("span", "warning", gathered.note)] if gathered.note else []
 
 
 def _demand(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
