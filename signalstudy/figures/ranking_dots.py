@@ -23,14 +23,18 @@ if TYPE_CHECKING:
     from signalstudy.ranking.ranking import RankedSignal, Ranking
     from signalstudy.vocabulary.estimate import Estimate
 
-_LOG_TICKS = [0.01, 0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000, 10000]
+_DECADES = [10.0**power for power in range(-6, 7)]
+_LOG_TICKS = sorted([*_DECADES, 0.3, 3.0, 30.0, 300.0])
+_MOST_FOR_FINE_TICKS = 1000.0
+"""Above this span of values only whole decades are marked."""
+
 _PANELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("demand_correlation", "correlation (−1 to 1)", {}),
     ("demand_elasticity", "elasticity (1: proportional)", {"mark": 1.0}),
     (
         "signal_to_noise_ratio",
         "signal to noise (ratio, log)",
-        {"type": "log", "tickvals": _LOG_TICKS},
+        {"type": "log"},
     ),
     ("lag_seconds", "lag (s)", {"mark": 0.0}),
 )
@@ -70,7 +74,8 @@ def draw_ranking(ranking: Ranking, pool: str | None = None) -> go.Figure:
             "title": title,
             "nticks": 5,
             "type": axis.get("type", "linear"),
-            "tickvals": axis.get("tickvals"),
+            "tickvals": _log_ticks(shown, measure) if "type" in axis else None,
+            "tickangle": 0,
         }
         reference = "x" if number == 1 else f"x{number}"
         _add_marks(figure, measure, reference, axis)
@@ -92,6 +97,13 @@ def draw_ranking(ranking: Ranking, pool: str | None = None) -> go.Figure:
 def _known(signal: RankedSignal, measure: str) -> Estimate | None:
     estimate = signal.measures.get(measure)
     return estimate if estimate is not None and estimate.value is not None else None
+
+
+def _log_ticks(shown: list[RankedSignal], measure: str) -> list[float]:
+    found = [estimate for signal in shown if (estimate := _known(signal, measure)) is not None]
+    sides = [side for e in found for side in (e.low, e.value, e.high) if side and side > 0]
+    is_wide = bool(sides) and max(sides) / min(sides) > _MOST_FOR_FINE_TICKS
+    return _DECADES if is_wide else _LOG_TICKS
 
 
 def _nothing(middle: float) -> dict[str, Any]:

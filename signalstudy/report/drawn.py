@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
@@ -14,7 +14,7 @@ from signalstudy.vocabulary.errors import NotEnoughDataError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from signalstudy.ranking.ranking import RankedSignal
+    from signalstudy.ranking.ranking import RankedSignal, Ranking
     from signalstudy.study.study import ServiceStudy
     from signalstudy.timeline.timeline import Timeline
 
@@ -29,8 +29,10 @@ _HARDWARE = frozenset(
 )
 _OVER_TIME = {"proportional": 2, "guard": 1, "rejected": 2}
 _AGAINST_DEMAND = {"proportional": 3, "guard": 3, "rejected": 3, "undetermined": 2}
+_IN_THE_RANKING = {"proportional": 8, "guard": 5, "rejected": 5, "undetermined": 4}
+"""How many signals of each verdict are drawn over time, against demand, and in the ranking."""
+
 _FEWEST_SHOWN = 3
-"""How many signals of each verdict are drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +92,28 @@ def _selected(
         for signal in service.ranking.signals
         if signal.pool in timeline.pools and signal.signal in timeline.pools[signal.pool].signals
     ]
+    chosen = _within(drawable, quota)
+    spare = [signal for signal in drawable if signal not in chosen]
+    return chosen + spare[: max(0, _FEWEST_SHOWN - len(chosen))]
+
+
+def _within(signals: list[RankedSignal], quota: dict[str, int]) -> list[RankedSignal]:
     chosen: list[RankedSignal] = []
     for verdict, most in quota.items():
-        here = [signal for signal in drawable if signal.verdict == verdict]
+        here = [signal for signal in signals if signal.verdict == verdict]
         if verdict == "rejected":
             here.sort(key=lambda signal: signal.signal not in _HARDWARE)
         chosen += here[:most]
-    spare = [signal for signal in drawable if signal not in chosen]
-    return chosen + spare[: max(0, _FEWEST_SHOWN - len(chosen))]
+    return chosen
+
+
+def telling_signals(ranking: Ranking) -> tuple[RankedSignal, ...]:
+    """Choose the signals that a page shows at once, in the order of the ranking.
+
+    A recording holds every quantile of every latency; the first few of each verdict tell the story.
+    """
+    chosen = _within(list(ranking.signals), _IN_THE_RANKING)
+    return tuple(signal for signal in ranking.signals if signal in chosen)
 
 
 def _key(signal: RankedSignal) -> str:
@@ -106,18 +122,17 @@ def _key(signal: RankedSignal) -> str:
 
 def ranking_figure(service: ServiceStudy) -> FigureBlock | None:
     """Draw the ranking, where there is anything to compare."""
-    if not any(
-        estimate.is_known
-        for signal in service.ranking.signals
-        for estimate in signal.measures.values()
-    ):
+    shown = telling_signals(service.ranking)
+    if not any(estimate.is_known for signal in shown for estimate in signal.measures.values()):
         return None
     alt = "Correlation, elasticity, signal to noise and lag of each signal; numbers below."
     caption = (
         "Bars are 95 % intervals. The shaded band of the elasticity is what proportional control "
         "bears, 0.7 to 1.4. A question mark means that these data cannot tell."
     )
-    return _block(plot(service.ranking), "", alt=alt, caption=caption, look="wide")
+    return _block(
+        plot(replace(service.ranking, signals=shown)), "", alt=alt, caption=caption, look="wide"
+    )
 
 
 def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
@@ -130,18 +145,13 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
         if timeline is None:
             continue
         signals = [_key(signal) for signal in _selected(service, timeline, _OVER_TIME)]
-        caption = (
-            "The dashed grey line is the demand of the pool (per ready replica for shares and "
-            "latencies), scaled to the signal's median: a proportional signal lies on it. "
-            "Grey columns were excluded by the configuration. Requests over the limit: green is "
-            "within the objective, orange to red beyond it."
-        )
         alt = "Demand, signals, ready replicas and SLO breaches over time."
         try:
             figure = plot(timeline, signals=signals)
         except NotEnoughDataError as nothing:
             blocks.append(FigureBlock(title, "", sentence=str(nothing)))
         else:
+            caption = _time_caption(timeline)
             blocks.append(_block(figure, title, alt=alt, caption=caption))
     if blocks:
         return tuple(blocks)
@@ -151,6 +161,19 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
         return (_block(plot(service.points), "Operating points", alt=alt, caption=caption),)
     sentence = "The data hold no time axis for this service."
     return (FigureBlock("", "", sentence=sentence),)
+
+
+def _time_caption(timeline: Timeline) -> str:
+    """Explain what this timeline's figure shows, and nothing that it does not."""
+    caption = (
+        "The dashed grey line is the demand of the pool (per ready replica for shares and "
+        "latencies), scaled to the signal's median: a proportional signal lies on it."
+    )
+    if not timeline.usable.all():
+        caption += " Shaded hours were excluded by the configuration."
+    if timeline.slo_counts:
+        caption += " Requests over the limit: green is within the objective, red is beyond it."
+    return caption
 
 
 def demand_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:

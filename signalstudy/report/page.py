@@ -10,6 +10,7 @@ from signalstudy.report.drawn import (
     demand_figures,
     ranking_figure,
     ratio_figure,
+    telling_signals,
     threshold_figures,
     time_figures,
 )
@@ -65,6 +66,7 @@ class ServicePage:
     cards: tuple[Card, ...]
     fact_labels: tuple[str, ...]
     signals: tuple[SignalRow, ...]
+    more_signals: tuple[SignalRow, ...]
     unavailable: tuple[SignalRow, ...]
     ranking_figure: FigureBlock | None
     time_figures: tuple[FigureBlock, ...]
@@ -88,20 +90,24 @@ def service_page(
     service: ServiceStudy, *, policy_yaml: str, policy_href: str, index_href: str
 ) -> ServicePage:
     """Turn a ServiceStudy into what its page shows."""
-    rows = tuple(_signal_row(signal) for signal in service.ranking.signals)
+    ranking = service.ranking
+    shown = telling_signals(ranking)
+    ranked = [signal for signal in ranking.signals if signal.verdict != "unavailable"]
+    unavailable = [signal for signal in ranking.signals if signal.verdict == "unavailable"]
     demand = demand_figures(service)
     return ServicePage(
         service=one_line(service.service),
         tone=tone_of(service),
         objectives=", ".join(str(objective) for objective in service.objectives),
         index_href=index_href,
-        summary=service.ranking.summary,
+        summary=ranking.summary,
         threshold_sentence=threshold_sentence(service),
         policy_sentence=_policy_sentence(service),
         cards=key_numbers(service),
         fact_labels=tuple(FACTS.values()),
-        signals=tuple(row for row in rows if row.verdict != "unavailable"),
-        unavailable=tuple(row for row in rows if row.verdict == "unavailable"),
+        signals=tuple(_signal_row(signal) for signal in shown),
+        more_signals=tuple(_signal_row(signal) for signal in ranked if signal not in shown),
+        unavailable=tuple(_signal_row(signal) for signal in unavailable),
         ranking_figure=ranking_figure(service),
         time_figures=time_figures(service),
         demand_figures=demand,

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.vocabulary.spoken import (
+    duration_unit,
     one_line,
     spoken_duration,
     spoken_interval,
@@ -124,11 +125,15 @@ class StudyFacts:
 
 def presented(name: str, estimate: Estimate) -> Number:
     """Format an estimate of the quantity `name`: durations as people say them, else with unit."""
-    has_value = estimate.value is not None
+    text, interval = "–", ""
+    if estimate.value is not None:
+        text, interval = _duration(estimate) if _is_duration(name) else _amount(name, estimate)
+    if estimate.status == "lower_bound":
+        text = f"≥\u00a0{text}"
     observations, days = estimate.effective_observations, estimate.days
     return Number(
-        text=quantity(name, estimate.value) if has_value else "–",
-        interval=_interval(name, estimate),
+        text=text,
+        interval=interval,
         status=estimate.status,
         note=estimate.note,
         method=estimate.method,
@@ -137,22 +142,29 @@ def presented(name: str, estimate: Estimate) -> Number:
     )
 
 
-def quantity(name: str, value: float | None) -> str:
-    """Give a value with the unit that its name tells; a ratio stands alone."""
-    if _is_duration(name):
-        return spoken_duration(value)
-    unit = unit_of(name)
-    return spoken_number(value) if unit in ("", "ratio") else f"{spoken_number(value)} {unit}"
-
-
 def _is_duration(name: str) -> bool:
-    return name.endswith("_seconds") and "_per_" not in name
+    return name.endswith("_seconds")
 
 
-def _interval(name: str, estimate: Estimate) -> str:
-    if not _is_duration(name) or (estimate.low is None and estimate.high is None):
-        return spoken_interval(estimate)
-    return f"[{spoken_duration(estimate.low)}, {spoken_duration(estimate.high)}]"
+def _amount(name: str, estimate: Estimate) -> tuple[str, str]:
+    """Give value and interval with the unit that the name tells; a ratio stands alone."""
+    unit = unit_of(name)
+    value = spoken_number(estimate.value)
+    return (value if unit in ("", "ratio") else f"{value} {unit}"), spoken_interval(estimate)
+
+
+def _duration(estimate: Estimate) -> tuple[str, str]:
+    """Give value and interval in one unit: that of the value, or seconds where both need them."""
+    sides = [side for side in (estimate.low, estimate.high) if side is not None]
+    unit, length = duration_unit(estimate.value or 0.0)
+    if unit == "ms" and any(abs(side) >= 1.0 for side in sides):
+        unit, length = "s", 1.0
+
+    def spoken(seconds: float | None) -> str:
+        return "–" if seconds is None else spoken_number(seconds / length, digits=3)
+
+    interval = f"[{spoken(estimate.low)}, {spoken(estimate.high)}]" if sides else ""
+    return f"{spoken(estimate.value)} {unit}", interval
 
 
 def named_numbers(estimates: dict[str, Estimate], unit_name: str = "") -> tuple[NamedNumber, ...]:

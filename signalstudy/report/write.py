@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import plotly
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from signalstudy.policy.write import policy_yaml
 from signalstudy.report.page import key_numbers, service_page, tone_of
@@ -65,13 +66,20 @@ def page_file(service: ServiceStudy) -> str:
 
 def _environment() -> Environment:
     loader = FileSystemLoader(shipped("reports/templates"))
-    return Environment(
+    environment = Environment(
         loader=loader,
         autoescape=True,  # every label is untrusted text
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
+    return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Let a long name break after its underscores; everything else in it is escaped."""
+    return Markup("_<wbr>").join(name.split("_"))
 
 
 def _index_entry(service: ServiceStudy) -> dict[str, object]:

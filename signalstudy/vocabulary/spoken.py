@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from signalstudy.vocabulary.estimate import Estimate
 
+_DURATIONS = (
+    ("ms", 1e-3, 1.0),
+    ("s", 1.0, 120.0),
+    ("min", 60.0, 7200.0),
+    ("h", 3600.0, 2 * 86400.0),
+)
+"""A unit, its length in seconds, and up to where it is used."""
+
+
 def spoken_number(value: float | None, *, digits: int = 4) -> str:
     """Give `value` with `digits` significant digits and grouped thousands; None is a dash.
 
@@ -32,12 +41,19 @@ def spoken_duration(seconds: float | None) -> str:
     """Give a duration in the unit people would use: `40 ms`, `12 s`, `6.2 min`, `1.5 h`, `3 d`."""
     if seconds is None:
         return "–"
-    size = abs(seconds)
-    for unit, length, up_to in (("ms", 1e-3, 1.0), ("s", 1.0, 120.0), ("min", 60.0, 7200.0)):
-        if 0 < size < up_to or (size == 0 and unit == "s"):
-            return f"{spoken_number(seconds / length, digits=3)} {unit}"
-    unit, length = ("h", 3600.0) if size < 2 * 86400.0 else ("d", 86400.0)
+    unit, length = duration_unit(seconds)
     return f"{spoken_number(seconds / length, digits=3)} {unit}"
+
+
+def duration_unit(seconds: float) -> tuple[str, float]:
+    """Choose the unit for a duration, and its length in seconds."""
+    size = abs(seconds)
+    if size == 0:
+        return "s", 1.0
+    for unit, length, up_to in _DURATIONS:
+        if size < up_to:
+            return unit, length
+    return "d", 86400.0
 
 
 def spoken_interval(estimate: Estimate) -> str:

@@ -70,3 +70,17 @@ def test_every_number_of_the_threshold_is_listed(studies):
     assert names[:4] == ["target", "per_replica", "headroom_ratio", "horizon_seconds"]
     assert "capacity of prefill" in names
     assert "decode, p99 tbt <= 0.04 s" in names
+
+
+def test_a_long_ranking_shows_the_telling_signals_and_keeps_the_others_in_order(studies):
+    service = studies.make_service()
+    first = service.ranking.signals[4]
+    many = tuple(
+        replace(first, signal=f"e2e_p{n}_seconds", rank=100 + n, verdict="guard") for n in range(30)
+    )
+    signals = service.ranking.signals + many
+    page = page_of(replace(service, ranking=replace(service.ranking, signals=signals)))
+    assert sum(row.verdict == "guard" for row in page.signals) == 5
+    assert len(page.signals) + len(page.more_signals) == 11 + 30
+    assert [row.rank for row in page.more_signals] == [str(100 + n) for n in range(1, 30)]
+    assert "e2e_p29" not in page.ranking_figure.json

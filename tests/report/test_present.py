@@ -6,7 +6,6 @@ from signalstudy.report.present import (
     MEANINGS,
     facts_of,
     presented,
-    quantity,
     spoken_span,
     study_facts,
     table_of,
@@ -26,12 +25,27 @@ from signalstudy.vocabulary.estimate import Estimate, unidentified
     ],
 )
 def test_a_quantity_carries_the_unit_its_name_tells(name, value, text):
-    assert quantity(name, value) == text
+    assert presented(name, Estimate(value)).text == text
 
 
-def test_a_duration_has_its_interval_as_durations():
-    number = presented("lag_seconds", Estimate(0.4, -0.02, 130.0))
-    assert (number.text, number.interval) == ("400 ms", "[-20 ms, 2.17 min]")
+@pytest.mark.parametrize(
+    ("estimate", "shown"),
+    [
+        (Estimate(0.4, 0.2, 0.5), ("400 ms", "[200, 500]")),
+        (Estimate(0.144, -1.17, 1.46), ("0.144 s", "[-1.17, 1.46]")),
+        (Estimate(-43.06, -250.4, 154.4), ("-43.1 s", "[-250, 154]")),
+        (Estimate(246.0, 120.0, None), ("4.1 min", "[2, –]")),
+        (Estimate(0.0), ("0 s", "")),
+    ],
+)
+def test_a_duration_and_its_interval_share_one_unit(estimate, shown):
+    number = presented("lag_seconds", estimate)
+    assert (number.text, number.interval) == shown
+
+
+def test_a_lower_bound_says_at_least():
+    bound = Estimate(1.329, status="lower_bound", note="Not visited.")
+    assert presented("pd_ratio", bound).text == "≥\u00a01.329"
 
 
 def test_an_unknown_number_keeps_its_sentence():
