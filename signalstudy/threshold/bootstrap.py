@@ -20,6 +20,10 @@ FEWEST_DAYS = 5
 """From here on days are the blocks: they are the exchangeable unit in production."""
 
 SHORTEST_BLOCK_SECONDS = {"production": 600.0, "pressure-test": 120.0}
+FEWEST_BLOCKS_OF_SPAN = {"production": 8, "pressure-test": 30}
+"""Blocks are not made longer than this many to the span; a pressure test visits each level of work
+once, so its blocks must stay as short as its steps."""
+
 DECORRELATION_TIMES = 5.0
 
 
@@ -61,7 +65,7 @@ def choose_blocks(
     """Choose the blocks of methods 8.3 step 4 for rows at these times.
 
     Days where there are five or more; else the longer of 10 min (2 min in a pressure test, drawn
-    circularly) and 5 decorrelation times of the residuals, but at most an eighth of the span.
+    circularly) and 5 decorrelation times of the residuals, but never so long that few are left.
     """
     order = np.argsort(time_seconds, kind="stable")
     offset = time_seconds - time_seconds.min()
@@ -72,7 +76,7 @@ def choose_blocks(
             return blocks
     shortest = SHORTEST_BLOCK_SECONDS[role]
     wished = DECORRELATION_TIMES * decorrelation_seconds(residuals[order], bin_seconds)
-    length = max(shortest, min(wished, span_seconds / 8.0))
+    length = max(shortest, min(wished, span_seconds / FEWEST_BLOCKS_OF_SPAN[role]))
     name = f"blocks of {length / 60.0:.0f} min"
     if role != "pressure-test":
         return Blocks(*_label(np.floor(offset / length)), name=name)

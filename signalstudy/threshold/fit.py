@@ -84,7 +84,43 @@ def fit_threshold(
 
     """
     sources = _Sources(timeline, pressure_test, points)
-    pool, signal = _pool_and_signal(sources, ranking_best)
+    capacity, capacities = _capacities(sources, ranking_best, objectives, seed)
+    horizon = estimate_horizon(
+        [part.startup_seconds for part in sources.recorded],
+        startup_seconds,
+        seen_lag_seconds,
+        evaluation_seconds,
+    )
+    headrooms = _headrooms(timeline, {capacity.pool, *capacities}, horizon, seed)
+    tolerance = max(LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS * (noise_ratio or 0.0))
+    threshold = Threshold(
+        signal=capacity.signal,
+        pool=capacity.pool,
+        per_replica=capacity.per_replica,
+        target=draft_target(capacity.per_replica, headrooms[capacity.pool], tolerance),
+        binding=capacity.binding,
+        max_observed=capacity.max_observed,
+        headroom_ratio=headrooms[capacity.pool],
+        horizon_seconds=horizon,
+        tolerance_ratio=tolerance,
+        capacities=capacities,
+        by_hardware=capacity.by_hardware,
+        pool_targets={
+            name: draft_target(bears.per_replica, headrooms[name], tolerance)
+            for name, bears in capacities.items()
+        },
+    )
+    return threshold, _pd_ratio(sources, capacities, headrooms)
+
+
+def _capacities(
+    sources: _Sources,
+    best: tuple[str, str] | None,
+    objectives: Sequence[Objective],
+    seed: int,
+) -> tuple[Capacity, dict[str, Capacity]]:
+    """Fit the signal that drives, and every pool's own work."""
+    pool, signal = _pool_and_signal(sources, best)
     capacities = {name: _capacity(sources, name, None, objectives, seed) for name in sources.pools}
     own = capacities.get(pool)
     capacity = own if own is not None and signal in {None, own.signal} else None
@@ -92,38 +128,21 @@ def fit_threshold(
         capacity = _capacity(sources, pool, signal, objectives, seed)
     if objectives and capacity.per_replica.status == "not_applicable":
         capacity = _capacity(sources, pool, signal, objectives, seed, is_coupled=True)
-    if points is not None and not capacities:
+    if sources.points is not None and not capacities:
         capacities = {capacity.pool: capacity}
-    horizon = estimate_horizon(
-        [part.startup_seconds for part in sources.recorded],
-        startup_seconds,
-        seen_lag_seconds,
-        evaluation_seconds,
-    )
-    headrooms = {
-        name: estimate_headroom(
-            timeline,
-            timeline.pools.get(name) if timeline is not None else None,
-            horizon.value or 0.0,
-            seed=seed,
-        )
-        for name in {pool, *capacities}
+    return capacity, capacities
+
+
+def _headrooms(
+    timeline: Timeline | None, pools: set[str], horizon: Estimate, seed: int
+) -> dict[str, Estimate]:
+    """Estimate the ramp factor of each pool's demand."""
+    known = {} if timeline is None else timeline.pools
+    seconds = horizon.value or 0.0
+    return {
+        name: estimate_headroom(timeline, known.get(name), seconds, seed=seed)
+        for name in sorted(pools)
     }
-    tolerance = max(LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS * (noise_ratio or 0.0))
-    threshold = Threshold(
-        signal=capacity.signal,
-        pool=capacity.pool,
-        per_replica=capacity.per_replica,
-        target=draft_target(capacity.per_replica, headrooms[pool], tolerance),
-        binding=capacity.binding,
-        max_observed=capacity.max_observed,
-        headroom_ratio=headrooms[pool],
-        horizon_seconds=horizon,
-        tolerance_ratio=tolerance,
-        capacities=capacities,
-        by_hardware=capacity.by_hardware,
-    )
-    return threshold, _pd_ratio(sources, capacities, headrooms)
 
 
 def draft_target(capacity: Estimate, headroom: Estimate, tolerance_ratio: float) -> Estimate:
@@ -154,9 +173,9 @@ def draft_target(capacity: Estimate, headroom: Estimate, tolerance_ratio: float)
 
 def _pool_and_signal(sources: _Sources, best: tuple[str, str] | None) -> tuple[str, str | None]:
     """Choose what to fit: the best signal where a recording has its pool, else decode's work."""
-    if best is not None and any(best[0] in part.pools for part in sources.recorded):
-        return best
     known = sources.pools
+    if best is not None and best[0] in known:
+        return best
     for name in ("decode", "unified", "prefill"):
         if name in known:
             return name, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +73,13 @@ def fit_objective(points: OperatingPoints, objective: Objective) -> Estimate:
             f"{objective}: {log_c.size} concurrencies with {objective.signal} are too few; "
             f"{FEWEST_POINTS} are needed."
         )
-    limit = math.log(objective.at_most_seconds)
+    return _meet(math.log(objective.at_most_seconds), log_c, log_y, log_x, objective)
+
+
+def _meet(
+    limit: float, log_c: Floats, log_y: Floats, log_x: Floats, objective: Objective
+) -> Estimate:
+    """Find where a rising latency meets the limit; all in logarithms."""
     error = 1.645 * _leave_one_out(log_c, log_y)
     rising = isotonic_regression(log_y).x
     work_at = np.maximum.accumulate(log_x)
@@ -87,25 +94,20 @@ def fit_objective(points: OperatingPoints, objective: Objective) -> Estimate:
             method=METHOD,
         )
     value = _work_where(limit, log_c, rising, work_at)
-    low = min(_work_where(limit - error, log_c, rising, work_at), value)
-    if rising[-1] <= limit:
-        return Estimate(
-            value,
-            low=low,
-            status="lower_bound",
-            note=f"{objective}: the mean stays within the limit up to the highest concurrency "
-            f"measured; measure higher ones. {MEANS_NOTE}",
-            effective_observations=log_c.size,
-            method=METHOD,
-        )
-    return Estimate(
+    bound = Estimate(
         value,
-        low=low,
-        high=max(_work_where(limit + error, log_c, rising, work_at), value),
+        low=min(_work_where(limit - error, log_c, rising, work_at), value),
         note=MEANS_NOTE,
         effective_observations=log_c.size,
         method=METHOD,
     )
+    if rising[-1] <= limit:
+        note = (
+            f"{objective}: the mean stays within the limit up to the highest concurrency measured; "
+            f"measure higher ones. {MEANS_NOTE}"
+        )
+        return replace(bound, status="lower_bound", note=note)
+    return replace(bound, high=max(_work_where(limit + error, log_c, rising, work_at), value))
 
 
 def latency_of(points: OperatingPoints, signal: str) -> Floats:

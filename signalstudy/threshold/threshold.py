@@ -61,7 +61,8 @@ class Threshold:
 
     `per_replica`: capacity in units of the signal; `target` = per_replica.low / (ramp headroom x
     (1 + tolerance)). `headroom_ratio`: the ramp factor R. `horizon_seconds`: seen lag + start-up
-    + evaluation period that R covers.
+    + evaluation period that R covers. `pool_targets`: the same target for each pool's own work,
+    over that pool's own ramp factor, where pools follow their own signals.
     """
 
     signal: str
@@ -75,6 +76,7 @@ class Threshold:
     tolerance_ratio: float
     capacities: dict[str, Capacity] = field(default_factory=dict)
     by_hardware: tuple[dict[str, object], ...] = ()
+    pool_targets: dict[str, Estimate] = field(default_factory=dict)
 
     def estimates(self) -> dict[str, Estimate]:
         """Give every number of the threshold by name, pools' capacities included."""

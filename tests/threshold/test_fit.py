@@ -43,6 +43,7 @@ def test_the_target_is_the_safe_bound_over_ramp_and_tolerance(planted_service, t
     ramp = threshold.headroom_ratio.value
     assert ramp > 1.0
     assert threshold.target.value == pytest.approx(threshold.per_replica.low / (ramp * 1.08))
+    assert threshold.pool_targets == {"unified": threshold.target}
     assert threshold.target.low <= threshold.target.value <= threshold.target.high
     assert threshold.per_replica.high <= threshold.max_observed
     assert ratio.ratio.status == "not_applicable"
@@ -100,6 +101,11 @@ def test_points_alone_give_a_capacity():
     assert threshold.per_replica.value <= threshold.max_observed
     assert threshold.capacities["unified"].binding == "tbt"
     assert ratio.ratio.status == "not_applicable"
+
+
+def test_a_best_signal_of_the_gateway_gives_way_to_the_pool_s_own_work(planted_service):
+    threshold, _ = fit_threshold(planted_service(), ("gateway", "requests_per_second"), [TBT])
+    assert (threshold.pool, threshold.signal) == ("unified", "decode_tokens_per_second")
 
 
 def test_no_data_at_all_is_said():
