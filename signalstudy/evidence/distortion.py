@@ -49,11 +49,12 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
         return not_applicable(
             f"The cache hit ratio hardly moves: {low:.2f} to {high:.2f} in 80 % of the time."
         )
-    inner_edges = np.quantile(hits[known], np.arange(1, TERCILES) / TERCILES)
-    tercile = np.searchsorted(inner_edges, hits[known], side="right")
+    group = _thirds(hits[known])
     per_work = signal[known] / work[known]
-    histogram, centres = _histogram(prepared, per_work, tercile, known)
-    medians = np.array([float(np.median(per_work[tercile == k])) for k in range(TERCILES)])
+    histogram, centres = _histogram(prepared, per_work, group, known)
+    medians = np.array(
+        [float(np.median(per_work[group == k])) for k in range(int(group.max()) + 1)]
+    )
     middle = float(np.median(medians))
     if middle == 0.0:
         raise NotEnoughDataError("The signal is zero most of the time, whatever the cache does.")
@@ -67,22 +68,33 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     )
 
 
+def _thirds(values: Floats) -> NDArray[np.intp]:
+    """Assign each value (n,) to its third, by the middle of its rank.
+
+    Equal values stay together; where there are so few that a third is empty, it is left out.
+    """
+    ordered = np.sort(values)
+    ranks = np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")
+    third = np.minimum(TERCILES * ranks // (2 * values.size), TERCILES - 1)
+    return np.asarray(np.unique(third, return_inverse=True)[1], dtype=np.intp)
+
+
 def _histogram(
-    prepared: Prepared, per_work: Floats, tercile: NDArray[np.intp], known: NDArray[np.bool_]
+    prepared: Prepared, per_work: Floats, group: NDArray[np.intp], known: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
-    """Count steps by block, tercile and quantile bin of signal per work; and the bins' medians."""
+    """Count steps by block, third and quantile bin of signal per work; and the bins' medians."""
     shares = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
     centres = np.unique(np.quantile(per_work, shares))
     edges = (centres[1:] + centres[:-1]) / 2.0
-    cell = (prepared.blocks.of_step[known] * TERCILES + tercile) * centres.size
-    cell = cell + np.searchsorted(edges, per_work)
-    shape = (prepared.blocks.count, TERCILES, centres.size)
+    shape = (prepared.blocks.count, int(group.max()) + 1, centres.size)
+    cell = prepared.blocks.of_step[known] * shape[1] + group
+    cell = cell * centres.size + np.searchsorted(edges, per_work)
     counts = np.bincount(cell, minlength=int(np.prod(shape)))
     return counts.reshape(shape).astype(np.float64), centres
 
 
 def _medians(histogram: Floats, centres: Floats) -> Floats:
-    """Weighted medians of histograms (replicates, terciles, bins), NaN where one is empty."""
+    """Weighted medians of histograms (replicates, thirds, bins), NaN where one is empty."""
     running = histogram.cumsum(axis=2)
     total = running[:, :, -1:]
     place = (running < total / 2.0).sum(axis=2)
@@ -91,8 +103,8 @@ def _medians(histogram: Floats, centres: Floats) -> Floats:
 
 
 def _distortion(medians: Floats) -> Floats:
-    """Range over middle of rows of tercile medians, NaN where a tercile is empty or middle is 0."""
-    middle = np.abs(np.sort(medians, axis=1)[:, 1])
+    """Range over middle of rows of medians, NaN where a third is empty or the middle is 0."""
+    middle = np.abs(np.median(medians, axis=1))
     spread = medians.max(axis=1) - medians.min(axis=1)
-    defined = np.isfinite(spread) & (middle > 0.0)
+    defined = np.isfinite(spread) & (np.where(np.isfinite(middle), middle, 0.0) > 0.0)
     return np.where(defined, spread / np.where(defined, middle, 1.0), np.nan)

@@ -29,8 +29,8 @@ LONGEST_HORIZON_SHARE = 1.0 / 8.0
 def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
     """Mean pinball loss per block (blocks,) of the replicas needed, predicted from the signal.
 
-    Needed at t + H: demand there over the median demand per ready replica (over its own mean where
-    replicas are unknown). Predicted from what is there at t, not lag-aligned: the pool's total (an
+    In shares of the fleet: 0.01 is one replica in a hundred. Needed at t + H is demand there over
+    its mean. Predicted from what is there at t, not lag-aligned: the pool's total (an
     intensive signal times its replicas) through a monotone 90 % quantile curve fitted on other
     blocks (methods 7.3). Blocks are those of the record, the same for all signals of a pool; NaN
     where less than half of a block is known; None where nothing can be judged. H is at most an
@@ -43,7 +43,7 @@ def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
     steps = min(
         max(1, round(horizon_seconds / view.step_seconds)), max(1, int(n * LONGEST_HORIZON_SHARE))
     )
-    needed = _replicas_needed(view.demand, view.replicas, prepared.shape_width)
+    needed = _fleet_needed(view.demand, prepared.shape_width)
     target = shifted(needed, steps)
     predictor = view.signal
     if view.kind != "total" and np.isfinite(view.replicas).any():
@@ -61,18 +61,12 @@ def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
     return np.where(covered, totals / np.maximum(judged, 1.0), np.nan)
 
 
-def _replicas_needed(demand: Floats, replicas: Floats, width: int) -> Floats:
-    """Demand in units of what one replica usually takes (n,); of its mean without replicas."""
-    positive = np.where(np.isfinite(replicas), replicas, 0.0) > 0.0
-    per_replica = demand[positive] / replicas[positive]
-    per_replica = per_replica[np.isfinite(per_replica) & (per_replica > 0.0)]
-    if per_replica.size:
-        unit = float(np.median(per_replica))
-    else:
-        unit = float(np.nanmean(demand)) if np.isfinite(demand).any() else 0.0
-    if unit <= 0.0:
+def _fleet_needed(demand: Floats, width: int) -> Floats:
+    """Replicas needed over the mean number needed (n,): work is proportional to replicas."""
+    usual = float(np.nanmean(demand)) if np.isfinite(demand).any() else 0.0
+    if usual <= 0.0:
         return np.full(demand.shape, np.nan)
-    return moving_mean(demand, width) / unit
+    return moving_mean(demand, width) / usual
 
 
 def _held_out_pinball(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from signalstudy.evidence.distortion import cache_distortion_ratio
+from signalstudy.evidence.distortion import _thirds, cache_distortion_ratio
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from tests.evidence.planted import day_of_demand, prepared
 
@@ -29,3 +29,14 @@ def test_without_moving_hits_the_question_does_not_arise(hits):
 def test_a_signal_of_zeros_is_refused():
     with pytest.raises(NotEnoughDataError, match="zero most of the time"):
         cache_distortion_ratio(prepared(np.zeros(8640), WORK, hit_ratio=HITS))
+
+
+def test_a_hit_ratio_of_two_values_is_compared_at_both():
+    hits = np.where(np.arange(WORK.size) // 720 % 2 == 0, 0.5, 0.0)
+    estimate = cache_distortion_ratio(prepared(WORK / (1.0 - hits), WORK, hit_ratio=hits))
+    assert estimate.value == pytest.approx((2.0 - 1.0) / 1.5, rel=0.1)
+
+
+def test_thirds_keep_equal_values_together():
+    assert _thirds(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert _thirds(np.array([0.7, 0.1, 0.7, 0.7])).tolist() == [1, 0, 1, 1]
