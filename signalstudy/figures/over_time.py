@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from signalstudy.timeline.timeline import SignalSeries, Timeline
+    from signalstudy.timeline.timeline import Demand, SignalSeries, Timeline
 
     Floats = NDArray[np.float64]
 
@@ -37,6 +37,8 @@ _TOP_PIXELS = 64
 _BOTTOM_PIXELS = 44
 _MOST_SPANS = 200
 _SLO_BINS = 300
+_MOST_ABOVE = 1.6
+_MARGIN = 1.06
 _BREACH_SCALE = [
     [0.0, "#e3efeb"],
     [0.3333, "#bfdcd3"],
@@ -105,18 +107,17 @@ def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> 
     """
     rows = _Rows()
     time = timeline.time_seconds
-    for name, pool in timeline.pools.items():
-        if pool.demand is not None:
-            unit = f"{pool.demand.unit}/s"
-            axis = rows.open(f"{plain(name)} · demand offered", 84, title=unit, rangemode="tozero")
-            rows.traces += _line_and_band(
-                time, pool.demand.per_second, axis, unit, colour=MUTED, band=SHADE, label="demand"
-            )
+    for names, demand in _different_demands(timeline):
+        unit = f"{demand.unit}/s"
+        axis = rows.open(f"{plain(names)} · demand offered", 84, title=unit, rangemode="tozero")
+        rows.traces += _line_and_band(
+            time, demand.per_second, axis, unit, colour=MUTED, band=SHADE, label="demand"
+        )
     for index, (name, series) in enumerate(chosen_signals(timeline, signals)):
         unit = series.unit or unit_of(series.name)
-        axis = rows.open(
-            f"{plain(name)} · <b>{plain(series.name)}</b>", 96, title=unit, rangemode="tozero"
-        )
+        heading = f"{plain(name)} · <b>{plain(series.name)}</b>"
+        scaled = _scaled_reference(timeline, name, series)
+        axis = rows.open(heading, 96, title=unit, **_range(series.values, scaled))
         rows.traces += _line_and_band(
             time,
             series.values,
@@ -127,7 +128,6 @@ def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> 
             label="signal: mean, least to largest",
             legend=index == 0,
         )
-        scaled = _scaled_reference(timeline, name, series)
         if scaled is not None:
             rows.traces.append(_reference_line(time, scaled, axis, legend=index == 0))
     _add_replicas(rows, timeline)
@@ -135,6 +135,31 @@ def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> 
     if not rows.titles:
         raise NotEnoughDataError(f"{timeline.service}: nothing in the timeline to draw over time.")
     return rows.figure(timeline)
+
+
+def _different_demands(timeline: Timeline) -> list[tuple[str, Demand]]:
+    """Name each demand once: what is offered at the gateway is often that of a pool."""
+    found: list[tuple[str, Demand]] = []
+    for name, pool in timeline.pools.items():
+        demand = pool.demand
+        if demand is None or any(
+            np.array_equal(demand.per_second, other.per_second, equal_nan=True)
+            for _, other in found
+        ):
+            continue
+        found.append((name, demand))
+    return found
+
+
+def _range(values: Floats, scaled: Floats | None) -> dict[str, Any]:
+    """Begin at zero, and let no scaled demand squeeze the signal to less than half the row."""
+    known = values[np.isfinite(values)]
+    if known.size == 0 or known.max() <= 0:
+        return {"rangemode": "tozero"}
+    top = float(known.max())
+    if scaled is not None and np.isfinite(scaled).any():
+        top = max(top, min(float(np.nanmax(scaled)), _MOST_ABOVE * top))
+    return {"range": [min(0.0, float(known.min())), _MARGIN * top]}
 
 
 def _line_and_band(
@@ -209,7 +234,7 @@ def _add_replicas(rows: _Rows, timeline: Timeline) -> None:
     known = {
         name: pool.ready_replicas
         for name, pool in timeline.pools.items()
-        if np.isfinite(pool.ready_replicas).any()
+        if name != "gateway" and np.isfinite(pool.ready_replicas).any()
     }
     if not known:
         return

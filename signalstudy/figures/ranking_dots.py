@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 _DECADES = [10.0**power for power in range(-6, 7)]
 _LOG_TICKS = sorted([*_DECADES, 0.3, 3.0, 30.0, 300.0])
-_MOST_FOR_FINE_TICKS = 1000.0
-"""Above this span of values only whole decades are marked."""
+_FINE_UP_TO, _DECADES_UP_TO = 1e3, 1e5
+"""Spans of values up to which thirds of a decade and every decade are marked."""
 
 _PANELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("demand_correlation", "correlation (−1 to 1)", {}),
@@ -68,13 +68,15 @@ def draw_ranking(ranking: Ranking, pool: str | None = None) -> go.Figure:
     for number, (measure, title, axis) in enumerate(_PANELS, start=1):
         left = (number - 1) * (width + _GAP)
         name = "xaxis" if number == 1 else f"xaxis{number}"
+        ticks = _log_ticks(shown, measure) if "type" in axis else None
         figure.layout[name] = {
             "domain": [left, left + width],
             "anchor": "y",
             "title": title,
             "nticks": 5,
             "type": axis.get("type", "linear"),
-            "tickvals": _log_ticks(shown, measure) if "type" in axis else None,
+            "tickvals": ticks,
+            "ticktext": None if ticks is None else [f"{tick:g}" for tick in ticks],
             "tickangle": 0,
         }
         reference = "x" if number == 1 else f"x{number}"
@@ -102,8 +104,10 @@ def _known(signal: RankedSignal, measure: str) -> Estimate | None:
 def _log_ticks(shown: list[RankedSignal], measure: str) -> list[float]:
     found = [estimate for signal in shown if (estimate := _known(signal, measure)) is not None]
     sides = [side for e in found for side in (e.low, e.value, e.high) if side and side > 0]
-    is_wide = bool(sides) and max(sides) / min(sides) > _MOST_FOR_FINE_TICKS
-    return _DECADES if is_wide else _LOG_TICKS
+    span = max(sides) / min(sides) if sides else 1.0
+    if span <= _FINE_UP_TO:
+        return _LOG_TICKS
+    return _DECADES if span <= _DECADES_UP_TO else _DECADES[::2]
 
 
 def _nothing(middle: float) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ _IN_THE_RANKING = {"proportional": 8, "guard": 5, "rejected": 5, "undetermined":
 """How many signals of each verdict are drawn over time, against demand, and in the ranking."""
 
 _FEWEST_SHOWN = 3
+_QUANTILE = re.compile(r"_(p\d+|mean)_seconds$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +105,20 @@ def _within(signals: list[RankedSignal], quota: dict[str, int]) -> list[RankedSi
         here = [signal for signal in signals if signal.verdict == verdict]
         if verdict == "rejected":
             here.sort(key=lambda signal: signal.signal not in _HARDWARE)
-        chosen += here[:most]
+        chosen += _varied(here)[:most]
     return chosen
+
+
+def _varied(signals: list[RankedSignal]) -> list[RankedSignal]:
+    """Put the first of each latency before the other quantiles and pools of the same latency."""
+    seen: set[str] = set()
+    first: list[RankedSignal] = []
+    again: list[RankedSignal] = []
+    for signal in signals:
+        stem, is_latency = _QUANTILE.subn("", signal.signal)
+        (again if is_latency and stem in seen else first).append(signal)
+        seen.add(stem)
+    return first + again
 
 
 def telling_signals(ranking: Ranking) -> tuple[RankedSignal, ...]:

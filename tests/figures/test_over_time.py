@@ -58,3 +58,24 @@ def test_a_timeline_without_demand_replicas_or_counts_is_drawn(studies):
     figure = plot(bare)
     assert len(list(figure.select_yaxes())) == len(pool.signals)
     assert "no step where both" in plot(bare, against="demand").to_json()
+
+
+def test_a_demand_shared_by_the_gateway_is_drawn_once(studies):
+    timeline = studies.make_timeline()
+    gateway = replace(timeline.pools["decode"], pool="gateway", signals={})
+    both = replace(timeline, pools={**timeline.pools, "gateway": gateway})
+    titles = [note.text for note in plot(both).layout.annotations]
+    assert [text for text in titles if "demand" in text] == [
+        "prefill · demand offered",
+        "decode · demand offered",
+    ]
+    assert "gateway replicas" not in {trace.name for trace in plot(both).data}
+
+
+def test_a_flat_signal_keeps_more_than_half_of_its_row(studies):
+    timeline = studies.make_timeline()
+    pool = timeline.pools["decode"]
+    flat = np.full_like(pool.demand.per_second, 0.9)
+    pool.signals["sm_activity_ratio"] = replace(pool.signals["sm_activity_ratio"], values=flat)
+    figure = plot(timeline, signals=["decode.sm_activity_ratio"])
+    assert 0.9 < figure.layout.yaxis3.range[1] < 1.8

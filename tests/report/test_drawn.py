@@ -1,11 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from signalstudy.report.drawn import demand_figures, script_json, threshold_figures, time_figures
+from signalstudy.report.drawn import (
+    demand_figures,
+    script_json,
+    telling_signals,
+    threshold_figures,
+    time_figures,
+)
 
 
 @given(st.text() | st.sampled_from(["</script>", "<!--", "\u2028", "&lt;"]))
@@ -41,3 +48,16 @@ def test_points_are_drawn_where_there_is_no_time(studies):
     (block,) = time_figures(studies.make_bare_service())
     assert block.title == "Operating points"
     assert block.json
+
+
+def test_the_guards_shown_are_of_different_latencies_first(studies):
+    service = studies.make_service()
+    guard = service.ranking.signals[4]
+    names = [f"e2e_p{n}_seconds" for n in (50, 90, 99)] + ["tbt_mean_seconds", "waiting_requests"]
+    signals = tuple(replace(guard, signal=name, verdict="guard") for name in names * 2)
+    shown = telling_signals(replace(service.ranking, signals=signals))
+    assert {signal.signal for signal in shown} >= {
+        "e2e_p50_seconds",
+        "tbt_mean_seconds",
+        "waiting_requests",
+    }
