@@ -37,9 +37,11 @@ SHAPE_WINDOWS = 48
 # the data cannot give raises NotEnoughDataError in each measure that needs it, and in no other.
 @dataclass(frozen=True)
 class Prepared:
-    """A SignalView and what its measures share. Arrays (n,) are lag-aligned: index i of `signal`
-    is the value that answers the demand at index i; both are NaN unless both are known.
-    """  # noqa: D205
+    """A SignalView and what its measures share.
+
+    Arrays (n,) are lag-aligned: `signal` at index i is the value that answers the demand at index
+    i. Both are NaN unless both are known.
+    """
 
     view: SignalView
 
