@@ -22,10 +22,16 @@ from signalstudy.telemetry.discover import (
 from signalstudy.telemetry.files import first_line
 from signalstudy.telemetry.points import read_points
 from signalstudy.telemetry.requests import NUMBERS, read_requests
-from signalstudy.telemetry.store import code_digest, content_digest, open_store, write_store
+from signalstudy.telemetry.store import (
+    code_digest,
+    content_digest,
+    open_store,
+    sweep,
+    write_store,
+)
 from signalstudy.telemetry.table import read_table
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
-from signalstudy.vocabulary.errors import TableError
+from signalstudy.vocabulary.errors import ConfigurationError, TableError
 from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
@@ -77,8 +83,14 @@ def read_telemetry(
     if found is not None:
         progress("sources are unchanged: the store is reused")
         return found
+    if "?" in str(place.absolute()):
+        raise ConfigurationError(f"{place}: DuckDB opens no database below a name with '?'")
     is_new = not place.exists()
-    place.mkdir(parents=True, exist_ok=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{place}: results cannot be written there: {error}") from None
+    sweep(place)
     scratch = place / f"scratch.{os.getpid()}"
     connection = _connect(scratch)
     is_done = False
@@ -86,7 +98,7 @@ def read_telemetry(
         facts = _fill(connection, config, scratch, progress)
         write_store(connection, place, digest=digest, facts=facts, progress=progress)
         is_done = True
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         names = ", ".join(Path(source.path).name for source in config.sources)[:200]
         raise TableError(f"the sources cannot be read: {first_line(error, names)}") from None
     finally:

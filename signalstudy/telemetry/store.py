@@ -6,8 +6,10 @@ old store or none, never half of one.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import re
 import shutil
 from dataclasses import fields
 from datetime import UTC, datetime
@@ -109,6 +111,28 @@ def write_store(
         database.unlink(missing_ok=True)
 
 
+def sweep(folder: Path) -> None:
+    """Remove what runs left here that were killed: names that end in a process no longer alive."""
+    for left in (*folder.glob("*.new*"), *folder.glob("scratch.*")):
+        found = re.search(r"\.(\d+)(\.new.*)?$", left.name)
+        if found is None or _is_alive(int(found.group(1))):
+            continue
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
 def _write_parts(
     connection: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[str], None]
 ) -> None:
@@ -180,7 +204,8 @@ def _write_database(
             ("parts", "[0-9]*.parquet", "increments"),
             ("request_parts", "requests-*.parquet", "all_requests"),
         ):
-            place = str(parts.absolute() / "*" / pattern).replace("'", "''")
+            folder = glob.escape(str(parts.absolute()))
+            place = f"{folder}/*/{pattern}".replace("'", "''")
             if any(parts.glob(f"*/{pattern}")):
                 store.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{place}')")
             else:

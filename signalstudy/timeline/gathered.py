@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.timeline.grid import Grid, Samples, make_grid
+from signalstudy.timeline.lives import part_lives
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +75,10 @@ def gather_samples(
     for key, samples in _split(telemetry.samples(service, role), telemetry).items():
         row = rows[key]
         series.setdefault((row.pool, row.quantity), []).append((row, samples))
+    series = {
+        name: found if name[1] in NOT_FOR_THE_GRID else part_lives(found)
+        for name, found in series.items()
+    }
     clocks = [
         samples
         for (_, quantity), found in series.items()

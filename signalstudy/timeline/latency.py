@@ -109,13 +109,14 @@ def window_quantiles(
             continue
         cells = np.zeros((end - low, edges.size))
         np.add.at(cells, (steps[first:last] - low, bins[first:last]), 1.0)
-        cumulative = rolling_sum(np.cumsum(cells.T, axis=0), window_steps)[:, begin - low :]
+        by_edge: Floats = np.cumsum(cells.T, axis=0, dtype=np.float64)
+        cumulative = rolling_sum(by_edge, window_steps)[:, begin - low :]
         observed = cumulative[-1]
         enough = observed >= FEWEST_OBSERVATIONS
         for name, quantile in QUANTILES.items():
             value = _monotone_quantile(edges, cumulative, quantile)
             found[name][begin:end] = np.where(enough, value, np.nan)
-        weights = np.bincount(steps[first:last] - low, values[first:last], minlength=end - low)
-        sums = rolling_sum(weights.astype(np.float64), window_steps)[begin - low :]
+        totals = np.bincount(steps[first:last] - low, values[first:last], minlength=end - low)
+        sums = rolling_sum(totals.astype(np.float64), window_steps)[begin - low :]
         found["mean"][begin:end] = np.where(enough, sums / np.maximum(observed, 1.0), np.nan)
     return found

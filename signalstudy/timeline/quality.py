@@ -47,7 +47,7 @@ def check_quality(
 
 
 def _samples(telemetry: Telemetry, gathered: Gathered) -> list[QualityCheck]:
-    keys = [row.key for found in gathered.series.values() for row, _ in found]
+    keys = {row.key for found in gathered.series.values() for row, _ in found}
     facts = [telemetry.facts[key] for key in keys]
     copies, conflicts = sum(f.copies for f in facts), sum(f.conflicts for f in facts)
     gaps, resets = sum(f.gaps for f in facts), sum(f.resets for f in facts)

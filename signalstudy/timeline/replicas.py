@@ -45,17 +45,21 @@ def _state(gathered: Gathered, pool: str, quantity: str) -> Floats | None:
 
 def counted_replicas(gathered: Gathered, pool: str) -> tuple[Floats, str]:
     """Count replicas that have live series of their engine (n,); "" where none is labelled."""
-    best: dict[str, Samples] = {}
+    lives: dict[str, dict[int, list[Samples]]] = {}
     for (owner, _), found in gathered.series.items():
         for row, samples in found:
-            is_own = owner == pool and pool != "gateway" and row.scope == "engine"
-            if not is_own or row.replica is None:
-                continue
-            if row.replica not in best or samples.values.size > best[row.replica].values.size:
-                best[row.replica] = samples
-    if not best:
+            if owner == pool and pool != "gateway" and row.scope == "engine" and row.replica:
+                lives.setdefault(row.replica, {}).setdefault(row.key, []).append(samples)
+    if not lives:
         return np.full(gathered.grid.size, np.nan), ""
-    return live_count(list(best.values()), gathered.grid), "counted live series"
+    # Of each replica its best sampled series speaks for it.
+    best = [
+        max(of_replica.values(), key=lambda found: sum(s.values.size for s in found))
+        for of_replica in lives.values()
+    ]
+    return live_count([life for found in best for life in found], gathered.grid), (
+        "counted live series"
+    )
 
 
 def replica_events(time_seconds: Floats, ready: Floats, pool: str) -> list[Event]:

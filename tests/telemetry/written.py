@@ -19,7 +19,7 @@ from signalstudy.telemetry.read import read_telemetry
 from signalstudy.timeline.align import align
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from signalstudy.config import StudyConfig
     from signalstudy.telemetry.telemetry import Telemetry
@@ -37,7 +37,9 @@ def sample(metric: str, at: float, value: float | None, **labels: str | None) ->
     """One row of a long table, `at` seconds after START."""
     return {
         "timestamp": iso(START + at),
-        **{"service": "chat", "pool": "decode", "replica": "d0"},
+        "service": "chat",
+        "pool": "decode",
+        "replica": "d0",
         **labels,
         "metric": metric,
         "value": value,
@@ -107,7 +109,7 @@ DUMPS = {
 
 
 def study(*sources: Path | dict[str, Any], name: str = "chat", **more: Any) -> StudyConfig:
-    """The configuration of a study; a path alone is a table."""
+    """Configure a study; a path alone is a table."""
     listed = [
         {"kind": "table", "path": str(s)} if isinstance(s, Path) else {**s, "path": str(s["path"])}
         for s in sources
@@ -143,3 +145,20 @@ def timeline_of(
 
 def listing(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+GOOD = (
+    series("vllm:generation_tokens_total", [100.0 * i for i in range(30)])
+    + series("vllm:num_requests_running", [float(i % 5) for i in range(30)])
+    + series("vllm:kv_cache_usage_perc", [0.1 * (i % 5) for i in range(30)])
+)
+
+
+def changed(column: str, change: Callable[[int, Row], Any]) -> bytes:
+    return as_csv([{**row, column: change(i, row)} for i, row in enumerate(GOOD)])
+
+
+def parquet_of(rows: list[dict[str, Any]], **schema: Any) -> bytes:
+    stream = io.BytesIO()
+    pl.DataFrame(rows, schema=schema or None).write_parquet(stream)
+    return stream.getvalue()
