@@ -39,7 +39,8 @@ def draw_pd_ratio(pd_ratio: PdRatio, over: Timeline | None = None) -> go.Figure:
         figure.layout.xaxis = {"visible": False, "range": [0, 1]}
     else:
         _add_asked(figure, pd_ratio.ratio.value / pd_ratio.token_mix, over)
-    labels = [_add_level(figure, pd_ratio.ratio.value, "ratio", "solid")]
+    least = "≥ " if pd_ratio.ratio.status == "lower_bound" else ""
+    labels = [_add_level(figure, pd_ratio.ratio.value, f"ratio {least}")]
     spans = (
         (pd_ratio.ratio.low, pd_ratio.ratio.high, BAND, "how well it is known"),
         (pd_ratio.band_low, pd_ratio.band_high, SHADE, "band kept in operation"),
@@ -67,10 +68,10 @@ def draw_pd_ratio(pd_ratio: PdRatio, over: Timeline | None = None) -> go.Figure:
     return figure
 
 
-def _add_level(figure: go.Figure, value: float, label: str, dash: str) -> str:
-    line = {"color": FIT, "width": 2, "dash": dash}
+def _add_level(figure: go.Figure, value: float, label: str) -> str:
+    line = {"color": FIT, "width": 2}
     figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, line=line)
-    return f"<b>{label} {spoken_number(value)}</b>"
+    return f"<b>{label}{spoken_number(value)}</b>"
 
 
 def _add_asked(figure: go.Figure, per_mix: float, timeline: Timeline) -> None:

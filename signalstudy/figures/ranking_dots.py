@@ -29,11 +29,11 @@ _FINE_UP_TO, _DECADES_UP_TO = 1e3, 1e5
 """Spans of values up to which thirds of a decade and every decade are marked."""
 
 _PANELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("demand_correlation", "correlation (−1 to 1)", {}),
-    ("demand_elasticity", "elasticity (1: proportional)", {"mark": 1.0}),
+    ("demand_correlation", "correlation", {}),
+    ("demand_elasticity", "elasticity", {"mark": 1.0}),
     (
         "signal_to_noise_ratio",
-        "signal to noise (ratio, log)",
+        "signal to noise (log)",
         {"type": "log"},
     ),
     ("lag_seconds", "lag (s)", {"mark": 0.0}),

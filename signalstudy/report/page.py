@@ -78,6 +78,7 @@ class ServicePage:
     hardware: dict[str, list[Any]] | None
     ratio_note: str
     ratio_figure: FigureBlock
+    ratio_numbers: tuple[NamedNumber, ...]
     policy_yaml: str
     policy_file: str
     policy_href: str
@@ -118,6 +119,7 @@ def service_page(
         hardware=table_of(service.threshold.by_hardware) if service.threshold.by_hardware else None,
         ratio_note=service.pd_ratio.note,
         ratio_figure=ratio_figure(service),
+        ratio_numbers=named_numbers(service.pd_ratio.estimates()),
         policy_yaml=policy_yaml,
         policy_file=f"policy/{service.policy.name}.yaml" if service.policy else "",
         policy_href=policy_href,

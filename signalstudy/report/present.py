@@ -43,6 +43,8 @@ MEANINGS = {
     "per_replica": "the most work per replica that the objectives bear",
     "target": "what to hold each replica at",
     "headroom_ratio": "room for the ramp until a new replica serves",
+    "prefill_per_decode_ratio": "prefill replicas per decode replica",
+    "token_mix_ratio": "uncached prompt tokens per output token",
     "horizon_seconds": "seen lag, start-up and evaluation together",
 }
 FACTS = {

@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 
 from signalstudy.figures.plot import plot
+from signalstudy.threshold.threshold import PdRatio
+from signalstudy.vocabulary.estimate import Estimate
 
 
 def test_what_the_mix_asks_for_is_the_ratio_at_the_median_mix(studies):
@@ -31,3 +33,8 @@ def test_a_timeline_without_token_mix_leaves_the_levels_alone(studies):
     figure = plot(service.pd_ratio, over=service.timeline)
     assert len(figure.data) == 0
     assert len(figure.layout.shapes) == 3
+
+
+def test_a_lower_bound_is_labelled_as_one():
+    bound = Estimate(1.33, status="lower_bound", note="The knee of decode was not visited.")
+    assert "<b>ratio ≥ 1.33</b>" in {note.text for note in plot(PdRatio(bound)).layout.annotations}
