@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FEWEST_STEPS = 50
 LEAST_SHARE_ELSEWHERE = 0.02
+LEAST_VARIATION = 0.05
+LEAST_INFORMED = 0.8
+"""Share of resamples that must hold a twentieth of the whole's changes of replicas."""
 MOST_COLLINEAR = 0.98
 """Share of ln N that ln d may explain; at a correlation of 0.87 the estimate was still exact."""
 
@@ -49,6 +52,15 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
     value = _coefficients(gram.sum(axis=0)[None], moment.sum(axis=0)[None])[0, 2]
     weights = prepared.blocks.weights
     resampled = _coefficients(weights @ gram, weights @ moment)[:, 2]
+    has_changes = _own_variation(weights @ gram) > LEAST_VARIATION * _own_variation(
+        gram.sum(axis=0)[None]
+    )
+    if has_changes.mean() < LEAST_INFORMED:
+        raise NotEnoughDataError(
+            "Replicas changed in so few stretches of time that leaving one out leaves nothing to "
+            "learn from."
+        )
+    resampled = resampled[has_changes]
     is_total = prepared.view.kind == "total"
     return bootstrapped(
         float(value),
@@ -105,6 +117,17 @@ def _share_explained(x: Floats, y: Floats) -> float:
     """R2 of y on x, both centred (n,); 0 where one of them does not vary."""
     spread = float((x**2).sum() * (y**2).sum())
     return float((x * y).sum()) ** 2 / spread if spread > 0.0 else 0.0
+
+
+def _own_variation(gram: Floats) -> Floats:
+    """Variance of ln N that 1 and ln d leave, times its observations (rows,): a Schur complement.
+
+    A resample without a change of replicas has none, and its coefficient means nothing.
+    """
+    rows = gram.reshape(-1, 3, 3)
+    inverse = np.linalg.pinv(rows[:, :2, :2], rcond=1e-10, hermitian=True)
+    cross = rows[:, 2, :2]
+    return np.asarray(rows[:, 2, 2] - np.einsum("rp,rpq,rq->r", cross, inverse, cross))
 
 
 def _coefficients(gram: Floats, moment: Floats) -> Floats:

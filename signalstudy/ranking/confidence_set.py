@@ -21,10 +21,10 @@ FEWEST_BLOCKS = 24
 """With 6 blocks the set covers the best signal in 85 % where 90 % are meant (methods.md, 7.3)."""
 SIZE = 0.05
 REPLICATES = 2000
-PRACTICAL_EQUIVALENCE = 0.05
-"""Losses within 5 % of the least are a tie even where enough data tell them apart: with enough
-blocks every difference is significant (methods.md, section 5), and none this small changes a
-number of replicas."""
+PRACTICAL_EQUIVALENCE = 0.01
+"""Losses, in shares of the fleet, that differ by less are a tie even where enough data tell them
+apart: with enough blocks every difference is significant (methods.md, section 5), and one replica
+in a hundred is none."""
 
 
 def block_weights(blocks: int, *, seed: int, replicates: int = REPLICATES) -> Floats:
@@ -39,12 +39,12 @@ def first_place_probabilities(
 ) -> Floats:
     """Give the share of bootstrap replicates in which each signal has the least mean loss (k,).
 
-    `losses` (blocks, k); `weights` (replicates, blocks). Signals within
-    `equivalence` of the least share the first place.
+    `losses` (blocks, k); `weights` (replicates, blocks). Signals that lose at most `equivalence`
+    more than the least share the first place.
     """
     resampled = weights @ losses
     least = resampled.min(axis=1, keepdims=True)
-    is_first = resampled <= least + max(equivalence, 1e-9) * np.abs(least)
+    is_first = resampled <= least + max(equivalence, 1e-9)
     shares: Floats = (is_first / is_first.sum(axis=1, keepdims=True)).mean(axis=0)
     return shares
 
@@ -61,8 +61,8 @@ def confidence_set(
     Range statistic of Hansen, Lunde and Nason (2011, Econometrica 79): with `d_ij` the mean
     difference of losses and `s_ij` its bootstrap standard deviation, the worst signal leaves while
     `max d_ij / s_ij` exceeds the (1 - size) quantile of the same maximum under the null.
-    `losses` (blocks, k); `weights` (replicates, blocks). Signals within
-    `equivalence` of the least mean loss stay in any case.
+    `losses` (blocks, k); `weights` (replicates, blocks). Signals that lose at most `equivalence`
+    more than the least stay in any case.
     """
     mean = losses.mean(axis=0)
     shift = weights @ losses - mean
@@ -84,5 +84,5 @@ def confidence_set(
         if worst <= 0.0 or np.mean(under_null >= worst) > size:
             break
         included[rows[np.unravel_index(int(standing.argmax()), standing.shape)[0]]] = False
-    is_equivalent: Booleans = mean <= mean.min() + equivalence * abs(mean.min())
+    is_equivalent: Booleans = mean <= mean.min() + equivalence
     return included | is_equivalent

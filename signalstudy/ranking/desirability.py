@@ -1,7 +1,8 @@
 """Which of two equally good signals an operator would rather have.
 
-A driver: the clearer, the sooner, the straighter and the nearer to proportion. A guard: the
-clearer, the sooner, the steeper at high demand and the more breaches it announces.
+A driver: the clearer, the sooner, the straighter, the nearer to proportion and the surer to fall
+when replicas are added. A guard: the clearer, the sooner, the steeper at high demand and the more
+breaches it announces.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 
 HALF_WORTH_LAG_SECONDS = 60.0
 """A signal this late is worth half: about the shortest start-up of a replica."""
+UNTESTED_RESPONSE = 0.7
+"""Worth of a signal of which nobody saw that it falls when replicas are added. The work per replica
+does so by arithmetic; a utilization may, or may stay where it is (methods.md, blocking check 3)."""
 
 
 def driver_merits(signals: Sequence[SignalEvidence]) -> Floats:
-    """Give clarity, promptness, straightness and proportion, 0..1 (signals, 4); unknown is 0.
+    """Give clarity, promptness, straightness, proportion and response, 0..1 (signals, 5).
 
-    Straightness is R2 of a line over R2 of a monotone curve; proportion is
-    1 / (1 + abs(ln elasticity)), which is 1 where doubling demand doubles the signal.
+    What is unknown counts as 0. Straightness is R2 of a line over R2 of a monotone curve;
+    proportion is 1 / (1 + abs(ln elasticity)), which is 1 where doubling demand doubles the
+    signal; response is whether the signal per replica is known to fall as replicas are added.
     """
     rows = []
     for signal in signals:
@@ -38,8 +43,15 @@ def driver_merits(signals: Sequence[SignalEvidence]) -> Floats:
         elasticity = measure_of(signal, "demand_elasticity").value or 0.0
         proportion = 1.0 / (1.0 + abs(math.log(elasticity))) if elasticity > 0.0 else 0.0
         straight = min(max(straightness, 0.0), 1.0)
-        rows.append([_clarity(signal), _promptness(signal), straight, proportion])
-    return np.array(rows).reshape(len(rows), 4)
+        rows.append(
+            [_clarity(signal), _promptness(signal), straight, proportion, _response(signal)]
+        )
+    return np.array(rows).reshape(len(rows), 5)
+
+
+def _response(signal: SignalEvidence) -> float:
+    is_tested = measure_of(signal, "capacity_elasticity").is_known
+    return 1.0 if is_tested or signal.kind == "total" else UNTESTED_RESPONSE
 
 
 def guard_merits(signals: Sequence[SignalEvidence]) -> Floats:

@@ -26,6 +26,7 @@ Finding = Literal[
     "constant",
     "unknown_dependence",
     "too_little_data",
+    "patchy",
     "does_not_follow",
     "falls",
     "flat",
@@ -65,10 +66,14 @@ CLIFF_GAIN = 1.5
 """A guard this much steeper at high demand is called a cliff."""
 DEPENDENCE_LEVEL = 0.05
 STRONG_CORRELATION = 0.5
-"""A correlation this large that is not significant speaks of too little data, not independence."""
+"""Where the interval of a correlation that is not significant reaches this far, the data are too
+few to tell: not significant is not independent."""
 FEWEST_OBSERVATIONS = 10.0
 """Below so many effective observations independence cannot be told from dependence."""
 LEAST_COVERAGE = 0.8
+"""A signal covered less than this is flagged (methods.md, blocking check 7)."""
+PATCHY_COVERAGE = 0.5
+"""Below this the missing times may be the ones that matter: nothing is decided in its favour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +183,7 @@ def _follows_demand(signal: SignalEvidence) -> Gate:
     excludes_zero = low > 0.0 or high < 0.0
     is_dependent = excludes_zero if independence is None else independence < DEPENDENCE_LEVEL
     if not is_dependent:
-        is_weak = abs(correlation.value) < STRONG_CORRELATION
+        is_weak = max(abs(low), abs(high)) < STRONG_CORRELATION
         is_enough = _effective_observations(signal, correlation) >= FEWEST_OBSERVATIONS
         if is_weak and is_enough:
             return Gate("failed", "does_not_follow")
@@ -263,6 +268,14 @@ def _falls_with_capacity(signal: SignalEvidence) -> Gate:
     return Gate("failed", "ignores_replicas")
 
 
+def _present(signal: SignalEvidence) -> Gate:
+    """Ask that signal and demand are known most of the time."""
+    coverage = measure_of(signal, "coverage_ratio").value
+    if coverage is not None and coverage < PATCHY_COVERAGE:
+        return Gate("undecided", "patchy")
+    return Gate("passed")
+
+
 def _audible(signal: SignalEvidence) -> Gate:
     """Ask that demand explains a fair part of what the signal does."""
     ratio = measure_of(signal, "signal_to_noise_ratio")
@@ -280,5 +293,6 @@ GATES: tuple[Callable[[SignalEvidence], Gate], ...] = (
     _cache_neutral,
     _falls_with_capacity,
     _audible,
+    _present,
 )
 """In the order in which a failure is told."""

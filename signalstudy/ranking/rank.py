@@ -85,7 +85,9 @@ def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
             (
                 *_place_in_race(candidate.standing),
                 int(fronts[place]),
-                -float(worth[place]),
+                -round(float(worth[place]), 3),
+                # All prompt tokens and the uncached ones are twins only while the cache rests.
+                candidate.signal.signal == "prefill_tokens_per_second",
                 (candidate.signal.pool, candidate.signal.signal),
             )
             for place, candidate in enumerate(group)

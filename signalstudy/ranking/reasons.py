@@ -87,6 +87,13 @@ def _too_little_data(signal: SignalEvidence) -> str:
     )
 
 
+def _patchy(signal: SignalEvidence) -> str:
+    return (
+        f"Seems to rise with demand ({_correlation(signal)}, {_elasticity(signal)}), but is known "
+        "together with demand for less than half of the time: what is missing could decide."
+    )
+
+
 def _does_not_follow(signal: SignalEvidence) -> str:
     return f"Does not follow demand: the two move independently ({_correlation(signal)})."
 
@@ -353,6 +360,7 @@ _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
     "constant": _constant,
     "unknown_dependence": _unknown_dependence,
     "too_little_data": _too_little_data,
+    "patchy": _patchy,
     "does_not_follow": _does_not_follow,
     "falls": _falls,
     "flat": _flat,

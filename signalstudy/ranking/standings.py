@@ -101,8 +101,8 @@ def _race(names: Sequence[str], losses: Floats, seed: int) -> list[Standing]:
                 float(probability),
                 effective_observations=float(blocks),
                 method=(
-                    f"paired bootstrap of {blocks} blocks, {REPLICATES} replicates; losses within "
-                    f"{100.0 * PRACTICAL_EQUIVALENCE:g} % share the first place"
+                    f"paired bootstrap of {blocks} blocks, {REPLICATES} replicates; signals within "
+                    f"{100.0 * PRACTICAL_EQUIVALENCE:g} % of the fleet share the first place"
                 ),
             ),
             in_confidence_set=bool(is_in),

@@ -48,12 +48,16 @@ def _follow(best: RankedSignal, signals: Sequence[RankedSignal], ties: Sequence[
 
 
 def _guards(signals: Sequence[RankedSignal]) -> list[RankedSignal]:
-    """Give one guard of each pool: its first latency, which is what users feel, else its first."""
+    """Give one guard of each pool: its first TTFT or TBT, which is what users feel, else its first.
+
+    What the gateway measures repeats the pools, so it is named only where they have nothing.
+    """
     guards = [s for s in signals if s.verdict == "guard"]
     first: dict[str, RankedSignal] = {}
-    for signal in sorted(guards, key=lambda s: not s.signal.endswith("_seconds")):
+    for signal in sorted(guards, key=lambda s: not s.signal.startswith(("ttft_", "tbt_"))):
         first.setdefault(signal.pool, signal)
-    return list(first.values())
+    of_pools = [guard for pool, guard in first.items() if pool != "gateway"]
+    return of_pools or list(first.values())
 
 
 def _nothing_qualifies(signals: Sequence[RankedSignal]) -> str:

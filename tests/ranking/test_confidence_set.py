@@ -67,7 +67,7 @@ def test_equally_good_signals_stay_in_the_set_as_often_as_promised():
 
 
 def test_differences_too_small_to_matter_share_the_first_place():
-    losses = np.column_stack([np.full(48, loss) for loss in (0.100, 0.104, 0.106)])
+    losses = np.column_stack([np.full(48, loss) for loss in (0.100, 0.108, 0.112)])
     losses += 1e-6 * np.arange(48)[:, None]
     weights = block_weights(48, seed=8)
     np.testing.assert_array_equal(confidence_set(losses, weights), [True, True, False])

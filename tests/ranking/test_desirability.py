@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,9 @@ def signal(snr=9.0, lag=60.0, linearity=0.9, elasticity=1.0):
 
 
 def test_merits_are_the_stated_formulae():
-    np.testing.assert_allclose(driver_merits([signal(elasticity=np.e)]), [[0.9, 0.5, 0.9, 0.5]])
+    np.testing.assert_allclose(
+        driver_merits([signal(elasticity=np.e)]), [[0.9, 0.5, 0.9, 0.5, 1.0]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -47,7 +51,14 @@ def test_clearer_sooner_straighter_and_nearer_to_proportion_is_better(better, wo
 
 def test_what_is_unknown_counts_as_the_worst():
     unknown = SignalEvidence("decode", "a_ratio", "total", {"lag_seconds": unidentified("Flat.")})
-    assert driver_merits([unknown]).tolist() == [[0.0, 0.0, 0.0, 0.0]]
+    assert driver_merits([unknown]).tolist() == [[0.0, 0.0, 0.0, 0.0, 1.0]]
+
+
+def test_a_share_that_was_never_seen_to_fall_is_worth_less_than_one_that_was():
+    never = replace(signal(), kind="intensive")
+    seen = replace(never, measures=never.measures | {"capacity_elasticity": Estimate(-1.0)})
+    worth = desirability(driver_merits([never, seen, signal()]))
+    assert worth[0] < worth[1] == worth[2]
 
 
 def test_signals_that_trade_one_merit_for_another_share_a_front():

@@ -132,7 +132,7 @@ def test_each_pool_has_a_race_of_its_own():
 def test_a_loss_that_is_hardly_larger_is_a_tie_however_sure():
     signals = [
         replace(good(name), block_losses=np.full(48, loss) + 1e-6 * np.arange(48))
-        for name, loss in (("a_ratio", 0.100), ("b_ratio", 0.104), ("c_ratio", 0.110))
+        for name, loss in (("a_ratio", 0.100), ("b_ratio", 0.108), ("c_ratio", 0.112))
     ]
     in_set = {s.signal: s.in_confidence_set for s in ranked(*signals).signals}
     assert in_set == {"a_ratio": True, "b_ratio": True, "c_ratio": False}
