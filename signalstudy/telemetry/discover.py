@@ -15,6 +15,7 @@ from signalstudy.vocabulary.signals import (
     quantities,
     signals,
 )
+from signalstudy.vocabulary.units import to_base_unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from signalstudy.config import SignalSection, StudyConfig
 
 Form = Literal["gauge", "rate", "count", "bucket"]
+OWN = "study.toml"
 TOTAL_SUFFIXES = ("_per_second", "_requests", "_tokens", "_bytes", "_replicas", "_total")
 
 
@@ -92,7 +94,7 @@ def is_known_metric(metric: str, custom: Sequence[SignalSection]) -> bool:
     """Whether a metric's name can mean anything to the study."""
     bases = {metric, *(metric.removesuffix(part) for part in HISTOGRAM_PARTS)}
     return (
-        metric in signals()
+        to_base_unit(metric)[0] in signals()
         or bool(find_source(metric))
         or any(entry.metric in bases for entry in custom)
     )
@@ -135,6 +137,9 @@ def _meanings(series: RawSeries, config: StudyConfig) -> list[SeriesRow]:
         if shape is None:
             continue
         quantity, form, kind, le = shape
+        own = next((s for s in config.signals if (OWN, s.name) == (entry.engine, quantity)), None)
+        if own is not None and own.aggregation is not None:
+            kind = "total" if own.aggregation == "sum" else "intensive"
         pool = identity.pool
         if quantity in DEMAND_SIGNALS:
             pool = "gateway"  # demand counts for its service, whichever rows it stands in
@@ -192,17 +197,19 @@ def _entries(
     for own in custom:
         parts = HISTOGRAM_PARTS if own.kind == "histogram" else ("",)
         if own.metric is not None and metric in {own.metric + part for part in parts}:
+            factor = to_base_unit(f"value_{own.unit}")[1]
             return [
                 SourceMetric(
-                    own.metric, "study.toml", own.kind, own.name, "engine", pool=own.pool or ""
+                    own.metric, OWN, own.kind, own.name, "engine", factor, pool=own.pool or ""
                 )
             ]
-    if metric in signals():
-        return [SourceMetric(metric, "canonical", "gauge", metric, "engine")]
+    name, factor = to_base_unit(metric)
+    if name in signals():
+        return [SourceMetric(metric, "canonical", "gauge", name, "engine", factor)]
     found = [entry for entry in find_source(metric) if entry.is_told_by(labels)]
     found = [entry for entry in found if not entry.live_with]
     if not found and series.source_form == "wide":
-        return [SourceMetric(metric, "own column", "gauge", metric, "engine")]
+        return [SourceMetric(metric, "own column", "gauge", name, "engine", factor)]
     return found
 
 

@@ -15,7 +15,7 @@ from signalstudy.timeline.latency import (
 )
 from signalstudy.timeline.timeline import SignalSeries
 from signalstudy.vocabulary.signals import quantities, signals
-from signalstudy.vocabulary.units import unit_of
+from signalstudy.vocabulary.units import UNIT_OF_SUFFIX, unit_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,7 +52,8 @@ def signals_of(gathered: Gathered, pool: str) -> dict[str, SignalSeries]:
     ratio = _hit_ratio(gathered, pool)
     if ratio is not None:
         found[ratio.name] = ratio
-    for family in LATENCIES:
+    own = [name for owner, name in gathered.buckets if owner == pool and name not in quantities()]
+    for family in (*LATENCIES, *own):
         for signal in _latencies(gathered, pool, family):
             found.setdefault(signal.name, signal)
     return found
@@ -192,7 +193,10 @@ def _hit_ratio(gathered: Gathered, pool: str) -> SignalSeries | None:
 
 
 def _latencies(gathered: Gathered, pool: str, family: str) -> list[SignalSeries]:
-    """Make quantiles from buckets and the mean from sum and count, over a trailing window."""
+    """Make quantiles from buckets and the mean from sum and count, over a trailing window.
+
+    `family` is a latency of the catalogue, or a histogram of the user's own.
+    """
     made: dict[str, Floats] = {}
     cadence = _cadence(gathered, pool, f"{family}_sum")
     buckets = gathered.buckets.get((pool, family))
@@ -214,15 +218,22 @@ def _latencies(gathered: Gathered, pool: str, family: str) -> list[SignalSeries]
             mean = rolling_sum(total, steps) / observed
         made["mean"] = np.where((observed > 0.5) & np.isfinite(number), mean, np.nan)
     metric = gathered.metrics(pool, f"{family}_sum").replace("_sum", "")
+    stem, unit = (family, "seconds") if family in quantities() else _stem_and_unit(family)
     return [
         SignalSeries(
-            name=f"{family}_{name}_seconds",
+            name=f"{stem}_{name}_{unit}".rstrip("_"),
             kind="intensive",
             values=values,
             averaged_seconds=steps * gathered.grid.step_seconds,
             scrape_seconds=cadence,
             source=metric or "histogram",
-            unit="seconds",
+            unit=unit,
         )
         for name, values in made.items()
     ]
+
+
+def _stem_and_unit(name: str) -> tuple[str, str]:
+    """Part an own histogram's name: `tool_wait_seconds` gives `tool_wait_p99_seconds`."""
+    stem, _, unit = name.rpartition("_")
+    return (stem, unit) if stem and unit in UNIT_OF_SUFFIX else (name, "")
