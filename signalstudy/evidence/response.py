@@ -142,7 +142,8 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
     """Weighted isotonic regression of each row of `means` (..., bins), all rows at once.
 
     The min-max formula f_i = max over a <= i of min over b >= i of mean(a..b), which is exact and
-    for a few dozen bins faster than one pool-adjacent-violators run a row.
+    for a few dozen bins faster than one pool-adjacent-violators run a row. An empty bin lies on
+    the curve of the others; a row of nothing but empty bins has no curve, and is NaN.
     """
     values = np.atleast_2d(means if rising else -means)
     weight = np.broadcast_to(np.atleast_2d(weights), values.shape)
@@ -156,6 +157,7 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
         np.maximum(
             fits[:, first:], np.where(np.isfinite(lowest), lowest, -np.inf), out=fits[:, first:]
         )
+    fits[weight.sum(axis=1) <= 0.0] = np.nan
     shaped = fits if rising else -fits
     return np.asarray(shaped.reshape(means.shape), dtype=np.float64)
 

@@ -193,7 +193,7 @@ def _explained(
     levels: Floats, means: Floats, weights: Floats, curves: Floats
 ) -> tuple[Floats, Floats]:
     """Sum of squares that a line, and the monotone curves, explain of bin means: (rows,) each."""
-    total = weights.sum(axis=1, keepdims=True)
+    total = np.maximum(weights.sum(axis=1, keepdims=True), 1.0)
     x = levels[None] - (weights * levels).sum(axis=1, keepdims=True) / total
     y = means - (weights * means).sum(axis=1, keepdims=True) / total
     between = (weights * y**2).sum(axis=1)

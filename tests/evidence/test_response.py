@@ -71,3 +71,14 @@ def test_weighted_lines_find_their_coefficients_row_by_row():
     values = np.array([1.0 + 2.0 * x, 5.0 - x])
     weights = np.tile([0.0, 1.0, 2.0, 1.0], (2, 2))
     assert weighted_lines(design, values, weights) == pytest.approx(np.array([[1, 2], [5, -1]]))
+
+
+def test_a_resample_without_a_single_step_has_no_curve_and_warns_of_nothing():
+    means, weights = (
+        np.array([[1.0, 2.0, 4.0], [0.0, 0.0, 0.0]]),
+        np.array([[3.0, 3.0, 3.0], [0.0] * 3]),
+    )
+    for rising in (True, False):
+        fits = monotone(means, weights, rising)
+        assert np.isfinite(fits[0]).all()
+        assert np.isnan(fits[1]).all()
