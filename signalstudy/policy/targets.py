@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.inputs import PoolInput
     from signalstudy.ranking.ranking import RankedSignal, Ranking
-    from signalstudy.threshold.threshold import Capacity, PdRatio, Threshold
+    from signalstudy.threshold.threshold import PdRatio, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,12 @@ def own_targets(
     if pd_ratio.ratio.is_known and not pd_ratio.moves_too_much:
         return {}, []
     other = "prefill" if driver.pool == "decode" else "decode"
-    capacity = threshold.capacities.get(other)
-    if capacity is None or not capacity.per_replica.is_known:
-        return {}, [f"{other} has no signal of its own: its capacity per replica is not known."]
+    capacity, target = threshold.capacities.get(other), threshold.pool_targets.get(other)
+    if capacity is None or target is None or not target.is_known:
+        why = "" if target is None else f" {target.note}"
+        return {}, [
+            f"{other} has no signal of its own: its capacity per replica is not known.{why}"
+        ]
     ranked = find_ranked(ranking, capacity.signal, other)
     if ranked is None or ranked.verdict in ("unavailable", "rejected", "guard"):
         why = "it is not in the ranking" if ranked is None else ranked.reason
@@ -94,36 +97,11 @@ def own_targets(
         other,
         capacity.signal,
         "intensive" if ranked.kind == "intensive" else "total",
-        capacity_target(capacity, threshold),
+        _with_worse_status(target, capacity.per_replica),
         capacity.binding,
         capacity.max_observed,
     )
     return {driver.pool: driver, other: own}, []
-
-
-def capacity_target(capacity: Capacity, threshold: Threshold) -> Estimate:
-    """Give `LCB(x*) / (R (1 + tol))` of a pool (methods section 9).
-
-    With the ramp factor and the tolerance of the driving signal. The interval runs from the bound
-    at the largest ramp factor to the capacity itself in place of its bound.
-    """
-    bears = capacity.per_replica
-    ramp = threshold.headroom_ratio
-    ramp_value = 1.0 if ramp.value is None else ramp.value
-    ramp_high = ramp_value if ramp.high is None else max(ramp.high, ramp_value)
-    best = bears.value or 0.0
-    safe = best if bears.low is None else bears.low
-    share = 1.0 + threshold.tolerance_ratio
-    return Estimate(
-        safe / (ramp_value * share),
-        safe / (ramp_high * share),
-        best / (ramp_value * share),
-        status=bears.status,
-        note=bears.note,
-        effective_observations=bears.effective_observations,
-        days=bears.days,
-        method=f"lower bound of capacity / ({ramp_value:.3g} x {share:.3g}); {bears.method}",
-    )
 
 
 def find_ranked(ranking: Ranking, signal: str, pool: str) -> RankedSignal | None:

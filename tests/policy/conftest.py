@@ -101,6 +101,10 @@ def disaggregated() -> Drafting:
                     "prefill", "prefill_uncached_tokens_per_second", prefill, "ttft", 4700.0
                 ),
             },
+            pool_targets={
+                "decode": known(1890.0, 1800.0, 1960.0, method="lower bound / (R (1 + tol))"),
+                "prefill": known(3100.0, 2950.0, 3300.0, method="lower bound / (R (1 + tol))"),
+            },
         ),
         pd_ratio=PdRatio(
             ratio=known(1.29, 1.24, 1.35, method="both capacities and the token mix"),
