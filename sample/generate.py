@@ -1,7 +1,7 @@
 """Generate the sample again: `python sample/generate.py [--out FOLDER]`.
 
 Needs `ai-dynamo-runtime==1.6.1`, numpy and pyarrow. Everything is seeded: the same versions give
-the same tables and the same `truth.json`. Takes about ten minutes and 3 GB on one core.
+the same tables and the same `truth.json`. Takes about a quarter of an hour and 3 GB on one core.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ SEARCHES = (
     KneeSearch(SEARCH, "decode", 0.5, 5.0, 8.0),
     KneeSearch(SEARCH, "prefill", 0.15, 2.8, 5.2),
     KneeSearch(SEARCH, "prefill", 0.5, 3.5, 7.1),
-    KneeSearch(SEARCH, "prefill", 0.9, 6.0, 13.0),
+    KneeSearch(SEARCH, "prefill", 0.9, 9.0, 16.5),
 )
 
 
