@@ -196,6 +196,7 @@ def _write_database(
             connection.execute(f"CREATE TABLE store.{table} AS SELECT * FROM {table}")
         connection.execute("CREATE TABLE store.facts (name VARCHAR, value VARCHAR)")
         rows = [("digest", digest), ("facts", json.dumps(facts))]
+        rows.append(("parts", json.dumps(_sizes(parts))))
         connection.executemany("INSERT INTO store.facts VALUES (?, ?)", rows)
     finally:
         connection.execute("DETACH store")
@@ -217,6 +218,12 @@ def _write_database(
                 store.execute(f"CREATE VIEW {view} AS SELECT {typed} WHERE false")
 
 
+def _sizes(parts: Path) -> dict[str, int]:
+    """Give the size of every part, so that a part which was lost or torn is noticed."""
+    found = sorted(parts.rglob("*.parquet"))
+    return {str(part.relative_to(parts)): part.stat().st_size for part in found}
+
+
 def open_store(folder: Path, digest: str) -> Telemetry | None:
     """Open the store in `folder` where it holds exactly `digest`; else None."""
     database = folder / DATABASE
@@ -225,7 +232,9 @@ def open_store(folder: Path, digest: str) -> Telemetry | None:
     try:
         with duckdb.connect(str(database), read_only=True) as connection:
             said = dict(connection.execute("SELECT name, value FROM facts").fetchall())
-            if said.get("digest") != digest:
+            if said.get("digest") != digest or said.get("parts") != json.dumps(
+                _sizes(folder / PARTS)
+            ):
                 return None
             series = connection.sql("SELECT * FROM series").pl()
             facts = connection.sql("SELECT * FROM series_facts").pl()

@@ -67,7 +67,8 @@ def as_jsonl(rows: Sequence[Row]) -> bytes:
 
 
 def as_parquet(rows: Sequence[Row]) -> bytes:
-    frame = pl.DataFrame([{name: row.get(name) for name in columns_of(rows)} for row in rows])
+    columns = columns_of(rows)
+    frame = pl.DataFrame({name: [row.get(name) for row in rows] for name in columns})
     if "timestamp" in frame.columns and frame["timestamp"].dtype == pl.String:
         frame = frame.with_columns(pl.col("timestamp").str.to_datetime(time_zone="UTC"))
     stream = io.BytesIO()
