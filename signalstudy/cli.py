@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from signalstudy.vocabulary.errors import SignalStudyError
+from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,10 +208,10 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
-        yield lambda sentence: click.echo(sentence, err=True)
+        yield lambda sentence: click.echo(one_line(sentence), err=True)
         return
     with console.status("") as status:
-        yield status.update
+        yield lambda sentence: status.update(one_line(sentence))
 
 
 def _print_all(study: Study, form: str) -> None:
@@ -239,7 +240,7 @@ def _errors(*, debug: bool) -> Iterator[None]:
     except SignalStudyError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {one_line(error)}", err=True)
         sys.exit(EXIT_WRONG_INPUT)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say

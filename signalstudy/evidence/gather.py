@@ -56,8 +56,9 @@ def view_signal(
     """Make the arrays that measures see of one signal; excluded steps become NaN."""
     usable = timeline.usable
     unknown = np.full(timeline.time_seconds.shape, np.nan)
-    demand = _known(pool.demand.per_second, usable) if pool.demand is not None else unknown
-    replicas = _known(pool.ready_replicas, usable)
+    judge = timeline.pools.get(series.judged_by, pool)
+    demand = _known(judge.demand.per_second, usable) if judge.demand is not None else unknown
+    replicas = _known(judge.ready_replicas, usable)
     signal = _known(series.values, usable)
     return SignalView(
         pool=pool.pool,
@@ -76,7 +77,7 @@ def view_signal(
         window_seconds=series.window_seconds,
         scrape_seconds=series.scrape_seconds,
         refresh_seconds=series.refresh_seconds,
-        circular=_circularity(pool.demand, series.name, signal),
+        circular=_circularity(judge.demand, pool.demand, series.name, signal),
         seed=seed,
         excluded_steps=int((~usable).sum()),
     )
@@ -137,14 +138,17 @@ def _reference(demand: Floats, replicas: Floats, kind: str) -> Floats:
     return np.where(ready, demand / np.where(ready, replicas, 1.0), np.nan)
 
 
-def _circularity(demand: Demand | None, name: str, signal: Floats) -> str:
-    """Say why comparing the signal with demand would prove nothing, or give ''."""
+def _circularity(demand: Demand | None, own: Demand | None, name: str, signal: Floats) -> str:
+    """Say why comparing the signal with demand would prove nothing, or give ''.
+
+    `demand` is what it is compared with; `own`, of its own pool, names the signals it was made of.
+    """
     if demand is None:
         return ""
     both = np.isfinite(signal) & np.isfinite(demand.per_second)
     size = np.maximum(np.abs(demand.per_second[both]), 1e-12)
     same = np.abs(signal[both] - demand.per_second[both]) <= SAME_WITHIN * size
-    if name not in demand.same_as and not (same.size and same.mean() > SAME_SHARE):
+    if name not in (own or demand).same_as and not (same.size and same.mean() > SAME_SHARE):
         return ""
     return (
         f"Demand was taken from this very signal ({demand.source}), so comparing the two proves "

@@ -70,10 +70,11 @@ STRONG_CORRELATION = 0.5
 few to tell: not significant is not independent."""
 FEWEST_OBSERVATIONS = 10.0
 """Below so many effective observations independence cannot be told from dependence."""
+PROMPT_RATES = ("prefill_tokens_per_second",)
 LEAST_COVERAGE = 0.8
 """A signal covered less than this is flagged (methods.md, blocking check 7)."""
 PATCHY_COVERAGE = 0.5
-"""Below this the missing times may be the ones that matter: nothing is decided in its favour."""
+"""Below this the missing times may be the ones that matter: nothing is decided."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,13 @@ def interval_of(estimate: Estimate) -> tuple[float, float]:
 
 def judge(signal: SignalEvidence) -> Judgement:
     """Give the verdict on one signal (methods.md, section 7.3; contract, section 5)."""
+    if _is_patchy(signal):
+        return Judgement("undetermined", "patchy")
     gates = [gate(signal) for gate in GATES]
-    failed = next((gate.finding for gate in gates if gate.outcome == "failed"), None)
+    failures = [gate.finding for gate in gates if gate.outcome == "failed"]
+    failed = next(iter(failures), None)
+    if signal.signal in PROMPT_RATES and "distorted" in failures:
+        failed = "distorted"  # the cause of whatever else is wrong with a count of prompt tokens
     undecided = next((gate.finding for gate in gates if gate.outcome == "undecided"), None)
     is_proportional = failed is None and undecided is None
     if is_never_proportional(signal.signal):
@@ -268,12 +274,10 @@ def _falls_with_capacity(signal: SignalEvidence) -> Gate:
     return Gate("failed", "ignores_replicas")
 
 
-def _present(signal: SignalEvidence) -> Gate:
-    """Ask that signal and demand are known most of the time."""
+def _is_patchy(signal: SignalEvidence) -> bool:
+    """Whether signal and demand are known together too rarely to decide anything."""
     coverage = measure_of(signal, "coverage_ratio").value
-    if coverage is not None and coverage < PATCHY_COVERAGE:
-        return Gate("undecided", "patchy")
-    return Gate("passed")
+    return coverage is not None and coverage < PATCHY_COVERAGE
 
 
 def _audible(signal: SignalEvidence) -> Gate:
@@ -293,6 +297,5 @@ GATES: tuple[Callable[[SignalEvidence], Gate], ...] = (
     _cache_neutral,
     _falls_with_capacity,
     _audible,
-    _present,
 )
 """In the order in which a failure is told."""

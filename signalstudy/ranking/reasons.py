@@ -89,8 +89,8 @@ def _too_little_data(signal: SignalEvidence) -> str:
 
 def _patchy(signal: SignalEvidence) -> str:
     return (
-        f"Seems to rise with demand ({_correlation(signal)}, {_elasticity(signal)}), but is known "
-        "together with demand for less than half of the time: what is missing could decide."
+        f"Known together with demand for less than half of the time ({_correlation(signal)}, "
+        f"{_elasticity(signal)}): what is missing could decide."
     )
 
 

@@ -95,12 +95,12 @@ def study_service(
     startup = _startup_seconds(config, timeline)
     evidence = _evidence(timeline, service, config.study.seed, startup)
     ranking = rank_signals(evidence, seed=config.study.seed)
-    best = ranking.best
+    best = driver_of(ranking, timeline)
     threshold, pd_ratio = fit_threshold(
-        production,
-        None if best is None else (best.pool, best.signal),
+        _lend(production, best),
+        best,
         objectives,
-        pressure_test=pressure_test,
+        pressure_test=_lend(pressure_test, best),
         points=points,
         startup_seconds=config.provisioning.startup_seconds,
         seen_lag_seconds=_seen_lag(ranking),
@@ -125,6 +125,34 @@ def study_service(
     )
     policy, note = policy_of(found, config, telemetry)
     return replace(found, policy=policy, policy_note=note)
+
+
+def driver_of(ranking: Ranking, timeline: Timeline | None) -> tuple[str, str] | None:
+    """Say which signal drives and which pool's replicas it is divided by; None where none does.
+
+    The gateway has no replicas that scale: what it counts drives the pool that does the work.
+    """
+    best = ranking.best
+    if best is None or timeline is None:
+        return None
+    pool = best.pool
+    if pool == "gateway":
+        of_prefill = best.signal.startswith("prefill_")
+        hosts = ("prefill", "unified") if of_prefill else ("decode", "unified", "prefill")
+        pool = next((host for host in hosts if host in timeline.pools), pool)
+    return pool, best.signal
+
+
+def _lend(timeline: Timeline | None, driver: tuple[str, str] | None) -> Timeline | None:
+    """Give the driving pool the gateway's series where it has none of its own."""
+    if timeline is None or driver is None or "gateway" not in timeline.pools:
+        return timeline
+    name, signal = driver
+    gateway, pool = timeline.pools["gateway"], timeline.pools.get(name)
+    if pool is None or signal in pool.signals or signal not in gateway.signals:
+        return timeline
+    lent = replace(pool, signals={**pool.signals, signal: gateway.signals[signal]})
+    return replace(timeline, pools={**timeline.pools, name: lent})
 
 
 def _evidence(

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 MIX_SECONDS = 1800.0
 LEAST_EXPORTING = 0.8
+PROMPTS_AT_THE_GATEWAY = frozenset(
+    {"prefill_tokens_per_second", "prefill_uncached_tokens_per_second"}
+)
 
 
 def align(
@@ -185,9 +188,20 @@ def _served(
 def _gateway(
     gathered: Gathered, signals: dict[str, SignalSeries], pools: dict[str, PoolTimeline]
 ) -> PoolTimeline:
-    """Judge what is measured at the gateway against the pool that does the last of the work."""
+    """Judge what is measured at the gateway against the pool that it speaks of.
+
+    Prompt tokens that the gateway counts are demand itself where demand was made of them.
+    """
     judge = next((pools[p] for p in ("decode", "unified", "prefill") if p in pools), None)
     demand = judge.demand if judge is not None else None
+    signals = {
+        name: replace(signal, judged_by=_judge_of(name, pools)) for name, signal in signals.items()
+    }
+    if demand is not None and any(
+        pool.demand is not None and pool.demand.source == "gateway_tokens"
+        for pool in pools.values()
+    ):
+        demand = replace(demand, same_as=demand.same_as | PROMPTS_AT_THE_GATEWAY)
     return PoolTimeline(
         pool="gateway",
         ready_replicas=(
@@ -199,6 +213,13 @@ def _gateway(
         served_per_second=None,
         replicas_source=f"replicas of {judge.pool}" if judge is not None else "",
     )
+
+
+def _judge_of(signal: str, pools: dict[str, PoolTimeline]) -> str:
+    """Say which pool a gateway signal speaks of: prompts, first tokens and waits of prefill."""
+    of_prefill = signal.startswith(("prefill_", "ttft_", "queue_wait_", "prefix_cache_"))
+    order = ("prefill", "unified", "decode") if of_prefill else ("decode", "unified", "prefill")
+    return next((name for name in order if name in pools), "")
 
 
 def _add_latencies_of_requests(

@@ -34,7 +34,8 @@ class SignalSeries:
     before the data reached us (PromQL `[1m]`), a known group delay of half of it.
     `scrape_seconds`: median interval between native samples. `refresh_seconds`: period at which
     the exporter really renews the value, where that is longer than the scrape; else 0.
-    `source`: the metric names it was made of, for people.
+    `source`: the metric names it was made of, for people. `judged_by`: the pool whose demand and
+    replicas it is judged against, where that is not its own (what the gateway measures).
     """
 
     name: str
@@ -46,6 +47,7 @@ class SignalSeries:
     refresh_seconds: float = 0.0
     source: str = ""
     unit: str = ""
+    judged_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

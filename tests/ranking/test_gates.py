@@ -169,3 +169,32 @@ def test_without_a_p_value_the_interval_of_the_correlation_decides():
 
 def test_a_signal_without_any_measure_is_undetermined():
     assert judge(SignalEvidence("decode", "a_ratio", "total", {})).verdict == "undetermined"
+
+
+@pytest.mark.parametrize(
+    "name", ["some_ratio", "decode_tokens_per_second", "ttft_p99_seconds", "waiting_requests"]
+)
+def test_what_is_known_less_than_half_of_the_time_decides_nothing(name):
+    against = {"signal_to_noise_ratio": Estimate(0.0), "demand_elasticity": Estimate(0.0)}
+    assert verdict(name, coverage_ratio=Estimate(0.49)) == ("undetermined", "patchy")
+    assert verdict(name, coverage_ratio=Estimate(0.2), **against) == ("undetermined", "patchy")
+    assert verdict(name, coverage_ratio=Estimate(0.5)) != ("undetermined", "patchy")
+
+
+def test_an_insignificant_correlation_whose_interval_reaches_far_is_left_open():
+    chance = Estimate(0.4)
+    narrow = verdict(independence_probability=chance, demand_correlation=Estimate(0.3, 0.1, 0.45))
+    wide = verdict(independence_probability=chance, demand_correlation=Estimate(0.3, -0.2, 0.75))
+    assert (narrow, wide) == (
+        ("rejected", "does_not_follow"),
+        ("undetermined", "too_little_data"),
+    )
+
+
+def test_the_cache_is_named_as_the_cause_of_what_is_wrong_with_all_prompt_tokens():
+    against = {
+        "demand_elasticity": Estimate(0.5, 0.4, 0.6),
+        "cache_distortion_ratio": Estimate(1.5, 1.2, 1.8),
+    }
+    assert verdict("prefill_tokens_per_second", **against) == ("rejected", "distorted")
+    assert verdict("some_ratio", **against) == ("rejected", "concave")
