@@ -142,7 +142,7 @@ def sum_of_counts(series: Sequence[Samples], grid: Grid) -> Floats:
     alive = np.zeros(grid.size, dtype=np.bool_)
     bad = np.zeros(grid.size, dtype=np.bool_)
     edges = np.concatenate([grid.time_seconds[:1] - grid.step_seconds, grid.time_seconds])
-    first = min(float(s.time_seconds[0]) for s in series)
+    first = min(float(s.time_seconds[0] - s.interval_seconds[0]) for s in series)
     last = max(float(s.time_seconds[-1]) for s in series)
     for samples in series:
         starts = samples.time_seconds - samples.interval_seconds

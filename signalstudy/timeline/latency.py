@@ -94,11 +94,11 @@ def window_quantiles(
     steps, values = steps[inside], np.maximum(values[inside], 0.0)
     order = np.argsort(steps, kind="stable")
     steps, values = steps[order], values[order]
-    # The lowest edge stands below the smallest observation: the lowest bucket reaches down to 0.
-    floor = max(float(values[values > 0].min(initial=1.0)) / 1.02, SMALLEST_SECONDS)
+    positive = values[values > SMALLEST_SECONDS]
+    floor = float(positive.min()) / 1.02 if positive.size else SMALLEST_SECONDS
     top = max(float(values.max(initial=floor)), floor)
     edges = floor * 1.02 ** np.arange(np.ceil(np.log(top / floor) / np.log(1.02)) + 2)
-    edges = np.append(edges, np.inf)
+    edges = np.concatenate([[min(SMALLEST_SECONDS, floor / 2.0)], edges, [np.inf]])  # zeros apart
     bins = np.searchsorted(edges, values)
     found = {name: np.full(size, np.nan) for name in (*QUANTILES, "mean")}
     for begin in range(0, size, STEPS_AT_ONCE):
