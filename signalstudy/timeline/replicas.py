@@ -44,22 +44,29 @@ def _state(gathered: Gathered, pool: str, quantity: str) -> Floats | None:
 
 
 def counted_replicas(gathered: Gathered, pool: str) -> tuple[Floats, str]:
-    """Count replicas that have live series of their engine (n,); "" where none is labelled."""
-    lives: dict[str, dict[int, list[Samples]]] = {}
+    """Count replicas that have live series of their engine (n,); "" where none is labelled.
+
+    A replica lives while any of its series does: one that started again may have new ones.
+    """
+    seen: dict[str, dict[tuple[float, float, int], Samples]] = {}
     for (owner, _), found in gathered.series.items():
         for row, samples in found:
-            if owner == pool and pool != "gateway" and row.scope == "engine" and row.replica:
-                lives.setdefault(row.replica, {}).setdefault(row.key, []).append(samples)
-    if not lives:
+            is_own = owner == pool and pool != "gateway" and row.scope == "engine"
+            if is_own and row.replica is not None:
+                at = samples.time_seconds  # series of one scrape have the same times: one will do
+                same = (float(at[0]), float(at[-1]), at.size)
+                seen.setdefault(row.replica, {})[same] = samples
+    if not seen:
         return np.full(gathered.grid.size, np.nan), ""
-    # Of each replica its best sampled series speaks for it.
-    best = [
-        max(of_replica.values(), key=lambda found: sum(s.values.size for s in found))
-        for of_replica in lives.values()
-    ]
-    return live_count([life for found in best for life in found], gathered.grid), (
-        "counted live series"
-    )
+    lives = [_merged(list(series.values())) for series in seen.values()]
+    return live_count(lives, gathered.grid), "counted live series"
+
+
+def _merged(series: list[Samples]) -> Samples:
+    """Give one series that has a sample wherever one of `series` has."""
+    at = np.unique(np.concatenate([samples.time_seconds for samples in series]))
+    cadence = max(samples.cadence_seconds for samples in series)
+    return Samples(at, np.zeros(at.size), np.zeros(at.size), cadence)
 
 
 def replica_events(time_seconds: Floats, ready: Floats, pool: str) -> list[Event]:

@@ -42,6 +42,17 @@ def test_replicas_are_counted_by_their_live_series(tmp_path):
     ]
 
 
+def test_a_replica_that_started_again_with_new_labels_is_one_replica(tmp_path):
+    rows = flat("vllm:num_requests_running", 4, 60, replica="d0")
+    for worker, begin in (("a", 0), ("b", 300)):
+        rows += [
+            sample("vllm:num_requests_running", begin + 10.0 * i, 4, replica="d1", worker=worker)
+            for i in range(20)
+        ]
+    pool = timeline_of(tmp_path, rows).pools["decode"]
+    assert pool.ready_replicas[[5, 25, 40, 55]].tolist() == [2, 1, 2, 1]
+
+
 def test_resets_are_events_and_do_not_make_negative_rates(tmp_path):
     values = [100.0 * i for i in range(20)] + [50.0 + 100.0 * i for i in range(20)]
     timeline = timeline_of(tmp_path, series("vllm:generation_tokens_total", values))

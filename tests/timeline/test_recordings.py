@@ -115,4 +115,3 @@ def test_histograms_count_as_the_single_requests_do(tmp_path, run):
     size = min(one.size, two.size)
     inside = np.isfinite(one[:size]) & np.isfinite(two[:size])
     assert np.corrcoef(one[:size][inside], two[:size][inside])[0, 1] > 0.9
-
