@@ -21,8 +21,8 @@ from pydantic import (
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.objectives import OBJECTIVE_SIGNALS, Objective
 
-SOURCE_KINDS = ("table", "requests", "points", "tsdb-dump")
-LATER_KINDS = ("prometheus", "tsdb", "openmetrics", "vm-export")
+SOURCE_KINDS = ("table", "requests", "points", "tsdb-dump", "tsdb")
+LATER_KINDS = ("prometheus", "openmetrics", "vm-export")
 POOLS = ("prefill", "decode", "unified", "gateway")
 
 
@@ -77,7 +77,7 @@ class StudySection(_Strict):
 class Source(_Strict):
     """One [[sources]]: files of one kind."""
 
-    kind: Literal["table", "requests", "points", "tsdb-dump"]
+    kind: Literal["table", "requests", "points", "tsdb-dump", "tsdb"]
     path: Annotated[str, Field(min_length=1)]
     role: Literal["production", "pressure-test"] = "production"
 
@@ -305,7 +305,9 @@ def _model_in(annotation: Any) -> Any:
 
 def _sentence(error: ValidationError, place: str) -> str:  # noqa: PLR0911 - a case a line
     """Reword the first of pydantic's errors as one sentence with place and choices."""
-    first = error.errors()[0]
+    found = error.errors()
+    # A slip in a key makes a missing one as well: the slip says more.
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
     location = tuple(first["loc"])
     section, rest = _section(location)
     where = f"{place}, {section}" if section else place
@@ -325,7 +327,9 @@ def _sentence(error: ValidationError, place: str) -> str:  # noqa: PLR0911 - a c
         kinds = ", ".join(SOURCE_KINDS)
         return f"{place}: sources must be [[sources]] tables, at least one. Kinds: {kinds}."
     message = str(first["msg"]).removeprefix("Value error, ")
-    if message.startswith(("unknown ", "end ", "min_replicas")):
+    if message.startswith("min_replicas"):
+        return f"{place}, [{'.'.join(map(str, location))}]: {message}"
+    if message.startswith(("unknown ", "end ")):
         return f"{where}: {message}"
     given = first.get("input")
     shown = repr(given) if isinstance(given, str | int | float | bool) else ""

@@ -129,7 +129,7 @@ def _meanings(series: RawSeries, config: StudyConfig) -> list[SeriesRow]:
     entries = _entries(series, labels, config.signals)
     if not entries:
         return []
-    is_table = series.source_form != "tsdb-dump"
+    is_table = series.source_form in ("long", "wide")
     identity = identify(labels, config, place, strict=is_table)
     rows = []
     for entry in entries:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RawSource:
-    """What a reader found. `form`: long, wide, tsdb-dump, requests or points."""
+    """What a reader found. `form`: long, wide, requests, points, or the kind of history."""
 
     number: int
     role: str

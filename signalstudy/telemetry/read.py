@@ -30,6 +30,7 @@ from signalstudy.telemetry.store import (
     write_store,
 )
 from signalstudy.telemetry.table import read_table
+from signalstudy.telemetry.tsdb import read_tsdb
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
 from signalstudy.vocabulary.errors import ConfigurationError, TableError
 from signalstudy.vocabulary.spoken import one_line
@@ -158,13 +159,14 @@ def _read_source(
         return read_requests(connection, source, config, number=number, scratch=scratch)
     if source.kind == "points":
         return read_points(connection, source, config, number=number, scratch=scratch)
+
+    def is_wanted(metric: str) -> bool:
+        return is_known_metric(metric, config.signals)
+
     if source.kind == "tsdb-dump":
-        return read_tsdb_dump(
-            connection,
-            source,
-            number=number,
-            is_wanted=lambda metric: is_known_metric(metric, config.signals),
-        )
+        return read_tsdb_dump(connection, source, number=number, is_wanted=is_wanted)
+    if source.kind == "tsdb":
+        return read_tsdb(connection, source, number=number, is_wanted=is_wanted, scratch=scratch)
     named = config.labels
     labels = {*named.service, *named.pool, *named.replica, *named.hardware, *named.ha_replica}
     return read_table(connection, source, number=number, labels=frozenset(labels), scratch=scratch)

@@ -26,6 +26,7 @@ from signalstudy.sql import read_query
 from signalstudy.telemetry.discover import SeriesRow
 from signalstudy.telemetry.files import find_files
 from signalstudy.telemetry.telemetry import DATABASE, PARTS, SeriesFacts, Telemetry
+from signalstudy.telemetry.tsdb import block_files
 from signalstudy.vocabulary.slug import slugs
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def content_digest(config: StudyConfig) -> str:
     digest = blake2b(digest_size=16)
     for number, source in enumerate(config.sources, start=1):
         digest.update(f"{source.kind} {source.role} ".encode())
-        for file in find_files(source.path, f"[[sources]] {number}"):
+        listed = block_files if source.kind == "tsdb" else find_files
+        for file in listed(source.path, f"[[sources]] {number}"):
             digest.update(_file_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns))
     said = config.model_dump(mode="json", include={"study", "labels", "signals"})
     digest.update(json.dumps(said, sort_keys=True).encode())
