@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from signalstudy.telemetry.files import first_line, quoted
+from signalstudy.telemetry.files import quoted
 from signalstudy.vocabulary.errors import TableError
 from signalstudy.vocabulary.spoken import one_line
 
@@ -131,15 +131,12 @@ def number_expression(relation: duckdb.DuckDBPyRelation, column: str, place: str
 
 def _first_bad(relation: duckdb.DuckDBPyRelation, cast: str, name: str) -> str | None:
     """Find the first text that is there but does not survive the cast."""
-    try:
-        rows = (
-            relation.filter(f"{name} IS NOT NULL AND trim({name}) <> '' AND {cast} IS NULL")
-            .limit(1)
-            .project(name)
-            .fetchall()
-        )
-    except duckdb.Error as error:
-        raise TableError(first_line(error, name)) from None
+    rows = (
+        relation.filter(f"{name} IS NOT NULL AND trim({name}) <> '' AND {cast} IS NULL")
+        .limit(1)
+        .project(name)
+        .fetchall()
+    )
     return str(rows[0][0])[:80] if rows else None
 
 

@@ -14,6 +14,7 @@ import duckdb
 import zstandard
 
 from signalstudy.vocabulary.errors import TableError
+from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -76,9 +77,15 @@ def open_table(
             raise TableError(f"{place}: {file} is empty")
     paths = [str(_unpacked(file, place, scratch)) for file in files]
     relation = _open(connection, kind, paths, place)
-    if kind != "parquet" and relation.columns in (["column0"], ["json"]):
+    if kind == "parquet":
+        return relation
+    if relation.columns in (["column0"], ["json"]):
         raise TableError(f"{place}: {files[0]} is no table with named columns")
-    return relation
+    try:  # text is parsed once, not at every question
+        relation.create(quoted(place))
+    except duckdb.Error as error:
+        raise TableError(f"{place}: {files[0].name}: {first_line(error)}") from None
+    return connection.table(quoted(place))
 
 
 def _open(
@@ -105,7 +112,7 @@ def _open(
     except (duckdb.Error, OSError) as error:
         if "sniffing" in str(error):
             raise TableError(f"{place}: {_misfit(paths, separator, place)}") from None
-        raise TableError(f"{place}: {first_line(error, Path(paths[0]).name)}") from None
+        raise TableError(f"{place}: {Path(paths[0]).name}: {first_line(error)}") from None
 
 
 def _separator(file: Path, place: str) -> str:
@@ -133,14 +140,13 @@ def _misfit(paths: Sequence[str], separator: str, place: str) -> str:
     return f"{paths[0]} is no CSV with columns separated by {separator!r}"
 
 
-def first_line(error: Exception, name: str) -> str:
-    """Give what an engine's error says in one line, with the file it speaks of."""
+def first_line(error: Exception) -> str:
+    """Give what an engine's error says in one line."""
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
     line = said[0] if said else type(error).__name__
     if line.startswith("Invalid Input Error: CSV Error on Line") and len(said) > 1:
         line += f": {said[2] if said[1].startswith('Original Line') and said[2:] else said[1]}"
-    line = line.removeprefix("Invalid Input Error: ")
-    return line if name in line else f"{name}: {line}"
+    return one_line(line.removeprefix("Invalid Input Error: "))[:400]
 
 
 def _unpacked(file: Path, place: str, scratch: Path) -> Path:

@@ -50,7 +50,7 @@ def read_points(
             f"SELECT count(*), (SELECT count(*) FROM point_rows_{number}) FROM points_{number}"
         ).fetchall()
     except duckdb.Error as error:
-        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
+        raise TableError(f"{place}: {first_line(error)}") from None
     if good == 0:
         raise TableError(f"{place}: no row has all of {', '.join(NEEDED)}, each above 0")
     notes = (f"{place}: {seen - good} of {seen} rows lack a number and are left out",)

@@ -101,7 +101,7 @@ def read_telemetry(
         is_done = True
     except (duckdb.Error, OSError) as error:
         names = ", ".join(Path(source.path).name for source in config.sources)[:200]
-        raise TableError(f"the sources cannot be read: {first_line(error, names)}") from None
+        raise TableError(f"{names}: cannot be read: {first_line(error)}") from None
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)

@@ -64,7 +64,7 @@ def read_requests(
         )
         notes = _notes(connection, number, place)
     except duckdb.Error as error:
-        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
+        raise TableError(f"{place}: {first_line(error)}") from None
     return RawSource(
         number, source.role, "requests", tuple(files), tuple([time.note] * bool(time.note) + notes)
     )

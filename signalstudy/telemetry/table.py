@@ -59,7 +59,7 @@ def read_table(
             form = "wide"
         notes += _create_raw(connection, number, source.role, identity, place)
     except duckdb.Error as error:
-        raise TableError(f"{place}: {first_line(error, files[0].name)}") from None
+        raise TableError(f"{place}: {first_line(error)}") from None
     return RawSource(number, source.role, form, tuple(files), tuple(notes))
 
 
