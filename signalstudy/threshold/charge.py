@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.counts import BIN_SECONDS, mean_per_bin, steps_per_bin
+from signalstudy.threshold.counts import mean_per_bin, steps_per_bin
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -147,7 +147,7 @@ def _per_row(
 
 def mean_in_rows(counts: WorkCounts, timeline: Timeline, values: Floats) -> Floats:
     """Give the mean of a series (n,) in each row's bin of time (rows,)."""
-    steps = steps_per_bin(timeline.step_seconds, BIN_SECONDS)
+    steps = steps_per_bin(timeline.step_seconds, counts.bin_seconds)
     first = timeline.time_seconds[steps - 1]
     index = np.rint((counts.time_seconds - first) / (steps * timeline.step_seconds))
     return np.asarray(mean_per_bin(values, steps)[index.astype(np.int64)])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.counts import BIN_SECONDS, mean_per_bin, settled_bins, steps_per_bin
+from signalstudy.threshold.counts import bin_seconds, mean_per_bin, settled_bins, steps_per_bin
 
 if TYPE_CHECKING:
     from signalstudy.timeline.timeline import Timeline
@@ -29,10 +29,10 @@ def batch_law_note(timeline: Timeline, pool: str, objective: Objective, capacity
     running, tbt = source.signals.get("running_requests"), source.signals.get("tbt_mean_seconds")
     if objective.signal != "tbt" or running is None or tbt is None or capacity.value is None:
         return ""
-    steps = steps_per_bin(timeline.step_seconds, BIN_SECONDS)
+    steps = steps_per_bin(timeline.step_seconds, bin_seconds(timeline, objective.signal))
     batch = mean_per_bin(running.values / source.ready_replicas, steps)
     seconds = mean_per_bin(tbt.values, steps)
-    kept = settled_bins(timeline, source) & np.isfinite(batch + seconds)
+    kept = settled_bins(timeline, source, steps) & np.isfinite(batch + seconds)
     if kept.sum() < FEWEST_ROWS or np.ptp(batch[kept]) == 0.0:
         return ""
     slope, level = np.polyfit(batch[kept], seconds[kept], 1)

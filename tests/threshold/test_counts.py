@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from signalstudy.threshold.counts import draining_bins, gather_counts, work_of
+from signalstudy.threshold.counts import bin_seconds, draining_bins, gather_counts, work_of
 from signalstudy.timeline.timeline import Event, SignalSeries
 from signalstudy.vocabulary.objectives import Objective
 
@@ -100,3 +100,20 @@ def test_breaches_of_a_draining_queue_are_not_booked_at_what_work_is_left(plante
         over=np.array([0.0, 10.0, 10.0, 9.0, 8.0, 0.0, 8.0]),
     )
     assert draining_bins(counts).tolist() == [False, False, False, True, True, True, False]
+
+
+def test_light_traffic_is_counted_in_longer_bins_and_a_pressure_test_in_short_ones(build):
+    def seconds(requests_per_step, *, latency="tbt", role="production", steps=2880):
+        work = np.full(steps, 100.0)
+        observed = np.full(steps, float(requests_per_step))
+        slo = build.slo(Objective("ttft", 0.95, 1.0), observed, np.zeros(steps))
+        pools = {"decode": build.pool("decode", work, np.ones(steps))}
+        timeline = build.timeline(pools, [slo], step=30.0)
+        return bin_seconds(replace(timeline, role=role), latency)
+
+    assert seconds(3000) == 30.0
+    assert seconds(300) == pytest.approx(100.0)
+    assert seconds(300, latency="ttft") == 30.0
+    assert seconds(3) == 300.0
+    assert seconds(3, role="pressure-test") == 60.0
+    assert seconds(3, steps=24) == 30.0
