@@ -18,10 +18,10 @@ def service(build):
     """Sweep a unified pool up and down; TTFT breaks above 300 a replica, TBT above 400."""
     work = np.tile(np.r_[np.arange(50, 500, 2), np.arange(500, 50, -2)], 4).astype(float)
     pools = {"unified": build.pool("unified", work, np.full(work.size, 2.0))}
-    requests = np.full(work.size, 40.0)
+    requests = np.full(work.size, 4000.0)
     counts = [
-        build.slo(TTFT, requests, 40.0 * (work > 300)),
-        build.slo(TBT, requests, 40.0 * (work > 400)),
+        build.slo(TTFT, requests, 4000.0 * (work > 300)),
+        build.slo(TBT, requests, 4000.0 * (work > 400)),
     ]
     return build.timeline(pools, counts, step=30.0)
 
@@ -30,7 +30,7 @@ def test_the_objective_that_breaks_first_binds(service):
     capacity = fit_capacity(service, "unified", [TBT, TTFT])
     assert capacity.per_replica.status == "ok"
     assert capacity.binding == "ttft"
-    assert capacity.per_replica.value == pytest.approx(300, rel=0.03)
+    assert capacity.per_replica.value == pytest.approx(300, rel=0.02)
     assert capacity.by_objective[str(TBT)].value == pytest.approx(400, rel=0.02)
     assert [curve.objective for curve in capacity.curves] == [str(TBT), str(TTFT)]
     assert capacity.max_observed == 500.0
