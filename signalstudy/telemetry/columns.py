@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import duckdb
-
 from signalstudy.telemetry.files import quoted
 from signalstudy.vocabulary.errors import TableError
 from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import duckdb
 
 INTEGERS = frozenset(
     [
