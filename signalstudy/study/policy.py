@@ -54,7 +54,7 @@ def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> St
     timeline = study.timeline
     # A policy is dated by its data, so that the same data give the same file.
     start, end = (
-        (float(timeline.time_seconds[0]) - timeline.step_seconds, float(timeline.time_seconds[-1]))
+        (float(timeline.time_seconds[0]), float(timeline.time_seconds[-1]))
         if timeline is not None
         else (0.0, 0.0)
     )

@@ -227,7 +227,7 @@ def _study(config: StudyConfig, telemetry: Telemetry, services: dict[str, Servic
     ]
     if not services:
         raise ConfigurationError("the sources hold no service")
-    firsts = [t.time_seconds[0] - t.step_seconds for t in timelines]
+    firsts = [t.time_seconds[0] for t in timelines]
     lasts = [t.time_seconds[-1] for t in timelines]
     return Study(
         name=config.study.name,
