@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from signalstudy.study.study import Study
 
 FORMATS = ("table", "json", "csv")
-LATER_COMMANDS = ("init", "explain", "export", "lint", "replay")
+LATER_COMMANDS = ("init", "explain", "lint", "replay")
 EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 
 
@@ -175,6 +175,26 @@ def report(
 
         study, folder = _study(path, out, service, quiet=quiet)
         click.echo(str(write_report(study, folder)))
+
+
+@commands.command("export")
+@click.argument("path", metavar="POLICY.YAML", type=click.Path(path_type=Path))
+@click.option("--to", required=True, help="The scaler: hpa, keda, aibrix, kthena, and more.")
+@click.option(
+    "--query",
+    "queries",
+    multiple=True,
+    metavar="SIGNAL=PROMQL",
+    help="The query of a signal, of POOL.up or POOL.replicas; may be repeated.",
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def export_policy(path: Path, to: str, queries: tuple[str, ...], *, debug: bool) -> None:
+    """Write a policy in the form that a scaler consumes."""
+    with _errors(debug=debug):
+        from signalstudy.policy.read import read_policy  # noqa: PLC0415 - heavy only when used
+        from signalstudy.scalers.export import export, parse_queries  # noqa: PLC0415
+
+        click.echo(export(read_policy(path), to, parse_queries(queries)), nl=False)
 
 
 @commands.command()

@@ -15,6 +15,8 @@ Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Numbers: TypeAlias = float | Floats | NDArray[np.int64]
 """One number, or draws of it that broadcast against those of the other inputs."""
+LONGEST_MEMORY_SECONDS = 3600.0
+"""The longest stabilization window of the Kubernetes HPA; no scaler looks further back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +39,29 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """One earlier decision about a pool: replicas before it, wanted before limits, asked for."""
+
+    at_seconds: float
+    before: Numbers
+    wanted: Numbers
+    after: Numbers
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What a scaler remembers.
 
     `now_seconds`: Unix time. `replicas`: what was asked for last, those still starting included.
     `scaled_out_at_seconds`, `scaled_in_at_seconds`: by pool, absent where it never happened.
+    `history`: the decisions of the last hour by pool, oldest first, for scalers that look back.
     """
 
     now_seconds: float
     replicas: Mapping[str, Numbers]
     scaled_out_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
     scaled_in_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
+    history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +94,16 @@ class Decision:
 
 def advance(state: State, decision: Decision, now_seconds: float) -> State:
     """Return the state after `decision` was carried out, at the time of the next one."""
-    scaled_out_at, scaled_in_at = {}, {}
+    scaled_out_at, scaled_in_at, history = {}, {}, {}
+    oldest = now_seconds - LONGEST_MEMORY_SECONDS
     for pool, step in decision.steps.items():
         out_at, in_at = last_scaled(state, pool)
         scaled_out_at[pool] = np.where(step.replicas > step.current, state.now_seconds, out_at)
         scaled_in_at[pool] = np.where(step.replicas < step.current, state.now_seconds, in_at)
-    return State(now_seconds, dict(decision.replicas), scaled_out_at, scaled_in_at)
+        past = Past(state.now_seconds, step.current, step.wanted, step.replicas)
+        kept = (one for one in state.history.get(pool, ()) if one.at_seconds >= oldest)
+        history[pool] = (*kept, past)
+    return State(now_seconds, dict(decision.replicas), scaled_out_at, scaled_in_at, history)
 
 
 def last_scaled(state: State, pool: str) -> tuple[Floats, Floats]:

@@ -8,11 +8,14 @@ else is quoted, so that whatever reads it gets the same words.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from signalstudy.vocabulary.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LARGEST_BYTES = 1_000_000
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
@@ -61,6 +64,12 @@ for _tag, _pattern, _first in (
     _Reader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
 
 
+class Block(str):
+    """Text of several lines that is written line by line, for people to read."""
+
+    __slots__ = ()
+
+
 class _Writer(yaml.SafeDumper):
     """Safe dumping without aliases, quoting also what only YAML 1.2 takes for a number."""
 
@@ -83,6 +92,9 @@ def _write_text(writer: _Writer, text: str) -> yaml.Node:
 
 
 _Writer.add_representer(str, _write_text)
+_Writer.add_representer(
+    Block, lambda writer, text: writer.represent_scalar("tag:yaml.org,2002:str", text, style="|")
+)
 
 
 def dump(document: dict[str, Any]) -> str:
@@ -92,12 +104,22 @@ def dump(document: dict[str, Any]) -> str:
 
 def parse(text: str, place: str) -> Any:
     """Read one document; ConfigurationError names the place and the line."""
+    return _parsed(text, place, lambda: yaml.load(text, Loader=_Reader))  # noqa: S506  # safe
+
+
+def parse_all(text: str, place: str) -> list[Any]:
+    """Read every document of a file, empty ones left out; errors as in `parse`."""
+    found = _parsed(text, place, lambda: list(yaml.load_all(text, Loader=_Reader)))
+    return [document for document in found if document is not None]
+
+
+def _parsed(text: str, place: str, read: Callable[[], Any]) -> Any:
     if len(text) > LARGEST_BYTES:
         raise ConfigurationError(
             f"{place}: {len(text)} characters are more than a policy has ({LARGEST_BYTES})."
         )
     try:
-        return yaml.load(text, Loader=_Reader)  # noqa: S506  # _Reader is a SafeLoader
+        return read()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = "" if mark is None else f", line {mark.line + 1}"

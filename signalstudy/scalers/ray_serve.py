@@ -1,0 +1,121 @@
+"""Ray Serve autoscaling_config: ongoing requests, the only signal it scales on by itself."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.scalers.manifest import (
+    Manifest,
+    current_replicas,
+    decision,
+    manifest_yaml,
+    plain_number,
+    pool_step,
+    read_manifest,
+    reading,
+)
+from signalstudy.scalers.plan import plan
+from signalstudy.scalers.said import what_is_left_out
+from signalstudy.vocabulary.errors import ExportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from signalstudy.policy.policy import Policy
+    from signalstudy.policy.state import Decision, Observation, PoolStep, State
+    from signalstudy.scalers.plan import Plan
+
+ONGOING = "running_requests"
+"""The canonical signal that is Ray Serve's own: requests a replica is working on."""
+LEAST_LOOK_BACK_SECONDS = 10
+DEFAULT_TARGET = 2.0
+
+
+def write(policy: Policy) -> str:
+    """Write a Serve configuration with one deployment per pool, or say why there can be none."""
+    whole = plan(policy)
+    others = [pool.key for pool in whole.pools if pool.key.partition(".")[2] != ONGOING]
+    if others:
+        raise ExportError(
+            f"ray-serve scales on ongoing requests only, and this policy follows {others[0]}: how "
+            "many requests a replica works on at that target is not in it. Fit a threshold on "
+            f"{ONGOING}, or scale Ray with KEDA or a policy function of your own."
+        )
+    deployments = [_deployment(whole, number) for number in range(len(whole.pools))]
+    document = {
+        "applications": [{"name": whole.name, "import_path": "app:app", "deployments": deployments}]
+    }
+    sentences = [
+        "import_path is an example: put your application in.",
+        *what_is_left_out(whole, names_objects=False),
+        *_approximations(whole),
+    ]
+    return manifest_yaml(whole, "Ray Serve configuration", sentences, [document])
+
+
+def read(text: str, place: str = "the manifest") -> Manifest:
+    """Read a Serve configuration."""
+    return read_manifest(text, "ray-serve", place)
+
+
+def decide(manifest: Manifest, state: State, observation: Observation) -> Decision:
+    """Say what Ray Serve would ask for."""
+    steps = {}
+    for document in manifest.documents:
+        for application in document["applications"]:
+            for deployment in application["deployments"]:
+                if "autoscaling_config" in deployment:
+                    pool = str(deployment["name"]).lower()
+                    steps[pool] = _step(deployment["autoscaling_config"], pool, state, observation)
+    return decision(steps)
+
+
+def _deployment(whole: Plan, number: int) -> dict[str, Any]:
+    pool = whole.pools[number]
+    rule = pool.rule
+    target = max(1.0, pool.target)
+    return {
+        "name": pool.pool.capitalize(),
+        "max_ongoing_requests": math.ceil(2.0 * target),
+        "autoscaling_config": {
+            "min_replicas": rule.min_replicas,
+            "initial_replicas": max(1, rule.min_replicas),
+            "max_replicas": rule.max_replicas,
+            "target_ongoing_requests": float(plain_number(target)),
+            "metrics_interval_s": 10,
+            "look_back_period_s": max(LEAST_LOOK_BACK_SECONDS, math.ceil(pool.window_seconds)),
+            "upscaling_factor": 1.0,
+            "downscaling_factor": 1.0,
+            "upscale_delay_s": math.ceil(rule.scale_out_cooldown_seconds),
+            "downscale_delay_s": math.ceil(rule.scale_in_cooldown_seconds),
+            "aggregation_function": "mean",
+        },
+    }
+
+
+def _approximations(whole: Plan) -> Iterable[str]:
+    yield (
+        "NOT EXPRESSED: tolerances and step limits. Ray Serve acts on any difference that lasts "
+        "for upscale_delay_s or downscale_delay_s; its factors damp steps, they do not bound them."
+    )
+    yield (
+        "max_ongoing_requests is twice the target: it has to lie above it, or requests queue "
+        "before the deployment is seen to be busy."
+    )
+    if any(pool.target < 1.0 for pool in whole.pools):
+        yield "APPROXIMATED: a target below one ongoing request was raised to one."
+
+
+def _step(config: Mapping[str, Any], pool: str, state: State, observation: Observation) -> PoolStep:
+    """Give current x (1 + factor x (ongoing / target / current - 1)), rounded up, in bounds."""
+    current = current_replicas(state, pool)
+    value = reading(observation, f"{pool}_{ONGOING}", {})
+    least, most = config.get("min_replicas", 1), config.get("max_replicas", 100)
+    desired = value / config.get("target_ongoing_requests", DEFAULT_TARGET)
+    if math.isnan(desired):
+        return pool_step(current, math.nan, current, min(max(current, least), most))
+    is_out = desired >= current
+    factor = config.get("upscaling_factor" if is_out else "downscaling_factor") or 1.0
+    wanted = math.ceil(current + factor * (desired - current) - 1e-9)
+    return pool_step(current, desired, wanted, min(max(wanted, least), most))
