@@ -103,10 +103,6 @@ WRONG = {
         SMALLEST.replace("path =", "paht ="),
         ("[[sources]] 1", "'paht'", "Did you mean 'path'"),
     ),
-    "a later kind": (
-        SMALLEST.replace('"table"', '"prometheus"'),
-        ("[[sources]] 1", "'prometheus' is not yet built", "tsdb-dump"),
-    ),
     "an unknown kind": (
         SMALLEST.replace('"table"', '"tabel"'),
         ("[[sources]] 1", "unknown kind 'tabel'", "Did you mean 'table'"),
@@ -144,10 +140,6 @@ WRONG = {
     "a signal without a metric": (
         SMALLEST + '[[signals]]\nname = "a"\n',
         ("[[signals]] 1", "name the metric"),
-    ),
-    "a signal by PromQL": (
-        SMALLEST + '[[signals]]\nname = "a"\npromql = "up"\n',
-        ("[[signals]] 1", "not built yet"),
     ),
     "a signal with a strange name": (
         SMALLEST + '[[signals]]\nname = "A b"\nmetric = "x"\n',
