@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-TARGET_LABELS = ("cluster", "namespace", "job", "instance", "pod")
-"""Labels of a scrape target: `up` carries them as well."""
+TARGET_LABELS = ("cluster", "namespace", "job", "instance", "pod", "pool")
+"""Labels that a scrape configuration gives to a target, so that `up` carries them as well."""
 _TELLING_LABELS = {"job", "instance", "pod"}
 """Without one of these, `up` would count targets of other pools."""
 _STRING = r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|`[^`]*`'
@@ -72,6 +72,12 @@ def _matchers(text: str) -> tuple[tuple[str, str, str], ...]:
     return tuple((m[1], m[2], m[3]) for m in _MATCHER.finditer(text))
 
 
+def on_one_line(query: str) -> str:
+    """Take comments and line breaks out of a query; strings stay as they are."""
+    parts = re.sub(rf"({_STRING})|#[^\n]*|\s+", lambda match: match[1] or " ", query)
+    return re.sub(rf"({_STRING})|\s+", lambda match: match[1] or " ", parts).strip()
+
+
 def outermost(query: str) -> str:
     """Name the aggregation without `by` that wraps the whole query, "" where none does."""
     match = re.match(r"\s*([A-Za-z_]\w*)\s*\(", query)
@@ -110,7 +116,7 @@ def one_value(query: str, aggregation: str, is_alive: str) -> str:
     Several series are taken together by `aggregation`; NaN and absence mean that nothing
     happened, which is 0.
     """
-    whole = " ".join(query.split()) if "#" not in query else query.strip()
+    whole = on_one_line(query)
     single = whole if outermost(whole) else f"{aggregation}({whole})"
     if "/" in whole or "quantile" in whole:
         single = f"({single} >= 0)"
