@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import stdtrit
 
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -17,26 +18,38 @@ if TYPE_CHECKING:
     from signalstudy.vocabulary.estimate import Status
 
     Floats = NDArray[np.float64]
+    Integers = NDArray[np.intp]
 
 REPLICATES = 1000
+DAY_SECONDS = 86400.0
 LONGEST_BLOCK_SECONDS = 7200.0
 """Two hours: raw correlations then cover nominally from 7 days on (methods, section 3)."""
 BLOCKS_WANTED = 24
 SHORTEST_BLOCK_STEPS = 4
+FEWEST_BLOCKS = 6
+FEWEST_DAYS = 3
+"""Days from which on each hour is redrawn from the same hour of other days."""
 SHARE_OF_REPLICATES_NEEDED = 0.9
+NORMAL_QUANTILE = 1.959964
+MOST_CARRY_OVER = 0.8
+"""Correlation of neighbouring blocks above which a record of this length cannot tell how much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
     """A record of `steps` steps, cut into `count` runs of `size` steps (the last may be shorter).
 
-    `weights` (replicates, count): how often each block is drawn in each replicate. All measures of
-    all signals of one pool share them, so that their comparisons are paired.
+    `weights` (replicates, count): how often each block is drawn in each replicate; a block that
+    holds nothing is never drawn. All measures of one signal share them, and all signals that are
+    known in the same blocks. `drawn` (m,): the blocks that hold something, in order of time.
+    `strata`: among how many separate groups they are drawn.
     """
 
     steps: int
     size: int
     weights: Floats
+    drawn: Integers
+    strata: int = 1
 
     @property
     def count(self) -> int:
@@ -44,7 +57,7 @@ class Blocks:
         return -(-self.steps // self.size)
 
     @property
-    def of_step(self) -> NDArray[np.intp]:
+    def of_step(self) -> Integers:
         """Block of each step (n,)."""
         return np.arange(self.steps, dtype=np.intp) // self.size
 
@@ -55,22 +68,47 @@ class Blocks:
         return np.asarray(np.add.reduceat(known, starts, axis=0), dtype=np.float64)
 
 
-def cut_blocks(steps: int, step_seconds: float, seed: int) -> Blocks:
-    """Cut a record into blocks of 2 h, or a 24th of it where that is less, of at least 4 steps."""
+def cut_blocks(
+    steps: int, step_seconds: float, seed: int, known: NDArray[np.bool_] | None = None
+) -> Blocks:
+    """Cut a record into blocks of 2 h, or a 24th of it where that is less, of at least 4 steps.
+
+    Blocks without a step that is `known` (n,) are not drawn. From three days on, a block is drawn
+    from those of the same time of day: the daily rhythm is no chance, and drawing two nights for
+    one day would make it one.
+    """
     longest = int(LONGEST_BLOCK_SECONDS / step_seconds)
     size = max(SHORTEST_BLOCK_STEPS, min(longest, steps // BLOCKS_WANTED))
-    return Blocks(steps, size, _draw_weights(-(-steps // size), seed))
+    steps_a_day = DAY_SECONDS / step_seconds
+    blocks_a_day = -(-int(steps_a_day) // size)
+    strata = 1
+    if steps >= FEWEST_DAYS * steps_a_day and steps_a_day % blocks_a_day == 0.0:
+        size, strata = int(steps_a_day) // blocks_a_day, blocks_a_day
+    count = -(-steps // size)
+    starts = np.arange(0, steps, size)
+    holds = np.ones(count, np.bool_) if known is None else np.logical_or.reduceat(known, starts)
+    return Blocks(steps, size, *_draw(holds.tobytes(), strata, seed))
 
 
 @lru_cache(maxsize=16)
-def _draw_weights(count: int, seed: int) -> Floats:
-    """Draw multinomial block weights (replicates, count): W ~ Multinomial(count, 1/count)."""
-    draws = np.random.default_rng(seed).multinomial(
-        count, np.full(count, 1.0 / count), size=REPLICATES
-    )
-    weights = draws.astype(np.float64)
+def _draw(holds: bytes, strata: int, seed: int) -> tuple[Floats, Integers, int]:
+    """Draw multinomial block weights (replicates, count), W ~ Multinomial(m, 1/m), by stratum.
+
+    A stratum of a single block would not vary, so such strata are drawn as one.
+    """
+    drawn = np.flatnonzero(np.frombuffer(holds, dtype=np.bool_))
+    stratum = drawn % strata
+    if strata > 1 and (np.bincount(stratum)[stratum] < FEWEST_DAYS - 1).any():
+        stratum = np.zeros_like(stratum)
+    rng = np.random.default_rng(seed)
+    weights = np.zeros((REPLICATES, len(holds)))
+    for group in np.unique(stratum):
+        members = drawn[stratum == group]
+        weights[:, members] = rng.multinomial(
+            members.size, np.full(members.size, 1.0 / members.size), size=REPLICATES
+        )
     weights.setflags(write=False)
-    return weights
+    return weights, drawn, int(np.unique(stratum).size)
 
 
 def central_range(replicates: Floats) -> tuple[float, float]:
@@ -85,15 +123,70 @@ def central_range(replicates: Floats) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def bootstrapped(
-    value: float, replicates: Floats, *, method: str, note: str = "", status: Status = "ok"
-) -> Estimate:
-    """Make an Estimate with the percentile interval of its replicates."""
+def widening(replicates: Floats, blocks: Blocks) -> float:
+    """Give the factor by which a percentile interval of few, related blocks is too narrow.
+
+    sqrt(m / (m - strata)) for means being taken out, t / z for a spread estimated from few, and
+    sqrt((1 + rho) / (1 - rho)) where neighbouring blocks err alike. rho: correlation of the
+    influence of each block with that of the next; the influence is the covariance of its weight
+    with the result (infinitesimal jackknife; Efron 2014, JASA 109).
+    """
+    finite = np.isfinite(replicates)
+    weights = blocks.weights[finite][:, blocks.drawn]
+    shift = replicates[finite] - replicates[finite].mean()
+    m = blocks.drawn.size
+    influence = (weights - weights.mean(axis=0)).T @ shift / max(shift.size, 1)
+    power = float((influence**2).sum())
+    rho = float((influence[1:] * influence[:-1]).sum()) / power if power > 0.0 else 0.0
+    # The correlation of a short series is too small by about this much (Kendall 1954).
+    rho = float(np.clip(rho + (1.0 + 3.0 * rho) / m, 0.0, MOST_CARRY_OVER))
+    independent = (m - blocks.strata) * (1.0 - rho) / (1.0 + rho)
+    student = float(stdtrit(max(independent, 2.0), 0.975)) / NORMAL_QUANTILE
+    return student * float(np.sqrt(m / (m - blocks.strata) * (1.0 + rho) / (1.0 - rho)))
+
+
+def interval_of(
+    value: float, replicates: Floats, blocks: Blocks, *, reflected: bool = False
+) -> tuple[float, float]:
+    """Give the 95 % interval around `value` of its bootstrap replicates (replicates,).
+
+    The percentile interval, widened for few and related blocks. `reflected`: the basic interval,
+    for what noise pushes to one side, where resampling pushes it once more.
+    """
+    if blocks.drawn.size < FEWEST_BLOCKS:
+        raise NotEnoughDataError(
+            f"Only {blocks.drawn.size} blocks of time hold both the signal and demand; at least "
+            f"{FEWEST_BLOCKS} are needed to say how sure a number is."
+        )
     low, high = central_range(replicates)
+    if reflected:
+        low, high = 2.0 * value - high, 2.0 * value - low
+    factor = widening(replicates, blocks)
+    return value + factor * min(low - value, 0.0), value + factor * max(high - value, 0.0)
+
+
+def bootstrapped(
+    value: float,
+    replicates: Floats,
+    blocks: Blocks,
+    *,
+    method: str,
+    note: str = "",
+    status: Status = "ok",
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+    floor: float = 0.0,
+    reflected: bool = False,
+) -> Estimate:
+    """Make an Estimate with the interval of its replicates, held within `bounds`.
+
+    `floor`: how far the interval reaches on both sides in any case, the method's own resolution.
+    """
+    low, high = interval_of(float(value), replicates, blocks, reflected=reflected)
+    low, high = low - floor, high + floor
     return Estimate(
         value=float(value),
-        low=min(low, float(value)),
-        high=max(high, float(value)),
+        low=min(max(low, bounds[0]), float(value)),
+        high=max(min(high, bounds[1]), float(value)),
         status=status,
         note=note,
         method=method,

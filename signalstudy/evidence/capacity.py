@@ -60,11 +60,11 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
             "Replicas changed in so few stretches of time that leaving one out leaves nothing to "
             "learn from."
         )
-    resampled = resampled[has_changes]
     is_total = prepared.view.kind == "total"
     return bootstrapped(
         float(value),
-        resampled,
+        np.where(has_changes, resampled, np.nan),
+        prepared.blocks,
         method="least squares of ln signal on ln demand and ln replicas, block bootstrap",
         note=f"replicas {np.nanmin(replicas):g} to {np.nanmax(replicas):g}, "
         + ("a total divided by replicas, where -1 is arithmetic, " if is_total else "")

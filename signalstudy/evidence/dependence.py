@@ -35,7 +35,9 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     return bootstrapped(
         value,
         _pearson(prepared.blocks.weights @ sums),
-        method=f"Pearson, bootstrap of {prepared.blocks.count} blocks",
+        prepared.blocks,
+        bounds=(-1.0, 1.0),
+        method=f"Pearson, bootstrap of {prepared.blocks.drawn.size} blocks",
         note=prepared.alignment[1] + _decision(prepared),
     )
 

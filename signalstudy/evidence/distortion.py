@@ -62,6 +62,9 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     return bootstrapped(
         float(np.ptp(medians)) / abs(middle),
         _distortion(_medians(resampled, centres)),
+        prepared.blocks,
+        bounds=(0.0, np.inf),
+        reflected=True,
         method="tercile medians of signal per work, block bootstrap",
         note=f"signal per work of {', '.join(f'{m:.4g}' for m in medians)} from the lowest to the "
         f"highest third of hit ratios ({low:.2f} to {high:.2f}), {prepared.shape_note}",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from signalstudy.timeline.timeline import SloCounts
     from signalstudy.vocabulary.estimate import Estimate
 
     Floats = NDArray[np.float64]
@@ -30,6 +31,9 @@ class SignalView:
     `window_seconds`, `scrape_seconds`, `refresh_seconds`: see SignalSeries.
     `circular`: the sentence that says the signal is the demand itself, or "".
     `excluded_steps`: how many steps lie in [[exclude]] spans; they are NaN in every array.
+    `slo_counts`: requests and how many of them were late, for each objective that this pool answers
+    for. `scale_outs_seconds`: when the pool was given replicas. `horizon_seconds`: how long it
+    takes until new capacity serves.
     """
 
     pool: str
@@ -50,6 +54,9 @@ class SignalView:
     circular: str = ""
     seed: int = 0
     excluded_steps: int = 0
+    slo_counts: tuple[SloCounts, ...] = ()
+    scale_outs_seconds: tuple[float, ...] = ()
+    horizon_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from signalstudy.evidence.measures import Measure
-    from signalstudy.timeline.timeline import Demand, PoolTimeline, SignalSeries, Timeline
+    from signalstudy.timeline.timeline import (
+        Demand,
+        PoolTimeline,
+        SignalSeries,
+        SloCounts,
+        Timeline,
+    )
     from signalstudy.vocabulary.estimate import Estimate
 
     Floats = NDArray[np.float64]
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 HORIZON_SECONDS = 120.0
 SMALLEST, LARGEST = 1e-60, 1e60
 """Nothing beyond was measured: what is smaller is zero, what is larger (or infinite) unknown."""
+WORKING_POOLS = ("prefill", "decode", "unified")
 SAME_WITHIN = 1e-6
 SAME_SHARE = 0.99
 """Equal within 1e-6 in more than 99 % of the steps: one series twice (methods, section 11)."""
@@ -40,7 +47,7 @@ def gather_evidence(
     until new capacity serves. Measures that cannot answer say so in a sentence.
     """
     signals = tuple(
-        _gather_signal(view_signal(timeline, pool, series, seed), series.source, horizon_seconds)
+        _gather_signal(view_signal(timeline, pool, series, seed, horizon_seconds), series.source)
         for pool in timeline.pools.values()
         for series in pool.signals.values()
     )
@@ -51,7 +58,11 @@ def gather_evidence(
 
 
 def view_signal(
-    timeline: Timeline, pool: PoolTimeline, series: SignalSeries, seed: int = 0
+    timeline: Timeline,
+    pool: PoolTimeline,
+    series: SignalSeries,
+    seed: int = 0,
+    horizon_seconds: float = HORIZON_SECONDS,
 ) -> SignalView:
     """Make the arrays that measures see of one signal; excluded steps become NaN."""
     usable = timeline.usable
@@ -80,10 +91,17 @@ def view_signal(
         circular=_circularity(judge.demand, pool.demand, series.name, signal),
         seed=seed,
         excluded_steps=int((~usable).sum()),
+        slo_counts=_slo_counts(timeline, pool.pool),
+        scale_outs_seconds=tuple(
+            event.at_seconds
+            for event in timeline.events
+            if event.kind == "scale_out" and event.pool == pool.pool
+        ),
+        horizon_seconds=horizon_seconds,
     )
 
 
-def _gather_signal(view: SignalView, source: str, horizon_seconds: float) -> SignalEvidence:
+def _gather_signal(view: SignalView, source: str) -> SignalEvidence:
     """Ask every measure of one signal."""
     prepared = Prepared(view)
     days = float(np.isfinite(view.signal).sum()) * view.step_seconds / 86400.0
@@ -97,7 +115,7 @@ def _gather_signal(view: SignalView, source: str, horizon_seconds: float) -> Sig
         signal=view.name,
         kind=view.kind,
         measures=measures,
-        block_losses=block_losses(prepared, horizon_seconds) if has_demand else None,
+        block_losses=block_losses(prepared, view.horizon_seconds) if has_demand else None,
         source=source,
     )
 
@@ -118,6 +136,25 @@ def _answer(measure: Measure, prepared: Prepared, *, has_demand: bool) -> Estima
     except NotEnoughDataError as error:
         return unidentified(str(error))
     return answer
+
+
+def _slo_counts(timeline: Timeline, pool: str) -> tuple[SloCounts, ...]:
+    """Give the counts of the objectives that a pool answers for, in usable steps.
+
+    A pool that answers for none (a gateway) sees them all.
+    """
+    counts = [
+        replace(
+            slo,
+            observed=np.where(timeline.usable, slo.observed, 0.0),
+            over_low=np.where(timeline.usable, slo.over_low, 0.0),
+            over_high=np.where(timeline.usable, slo.over_high, 0.0),
+        )
+        for slo in timeline.slo_counts
+    ]
+    return tuple(slo for slo in counts if slo.pool == pool) or (
+        tuple(counts) if pool not in WORKING_POOLS else ()
+    )
 
 
 def _known(values: Floats, usable: NDArray[np.bool_]) -> Floats:

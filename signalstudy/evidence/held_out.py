@@ -17,15 +17,24 @@ if TYPE_CHECKING:
 FOLDS = 6
 
 
+def fold_of_steps(blocks: Blocks) -> NDArray[np.intp]:
+    """Deal the blocks of time to folds (n,), in turn, and each day's in another order.
+
+    Dealt in turn alone, days of twelve blocks would keep one hour of all days from the training.
+    """
+    folds = min(FOLDS, blocks.count)
+    return (blocks.of_step + blocks.of_step // folds) % folds
+
+
 def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:
     """Predict `signal` (n,) from `reference` (n,) by isotonic regression on other blocks of time.
 
-    Blocks are dealt to six folds in turn. The curve rises or falls as the training part does; it
+    Blocks are dealt to six folds. The curve rises or falls as the training part does; it
     is read off linearly between the levels it was fitted at. NaN where either is unknown.
     """
     known = np.isfinite(signal) & np.isfinite(reference)
     prediction = np.full(signal.shape, np.nan)
-    fold_of = blocks.of_step % min(FOLDS, blocks.count)
+    fold_of = fold_of_steps(blocks)
     order = np.argsort(reference, kind="stable")
     order = order[known[order]]
     for fold in np.unique(fold_of[known]):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from signalstudy.evidence.held_out import fold_of_steps
 from signalstudy.evidence.series import moving_mean, shifted, varies
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PINBALL_QUANTILE = 0.9
 """A replica too few costs nine times one too many."""
-FOLDS = 6
 PREDICTOR_BINS = 20
 FEWEST_STEPS = 60
 FEWEST_BLOCKS = 6
@@ -74,7 +74,7 @@ def _held_out_pinball(
 ) -> Floats:
     """Pinball loss at each step (n,) of a curve fitted on the other folds of blocks."""
     loss = np.full(target.shape, np.nan)
-    fold_of = prepared.blocks.of_step % min(FOLDS, prepared.blocks.count)
+    fold_of = fold_of_steps(prepared.blocks)
     for fold in np.unique(fold_of[known]):
         held_out = known & (fold_of == fold)
         training = known & (fold_of != fold)

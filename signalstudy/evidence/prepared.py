@@ -20,11 +20,13 @@ from signalstudy.evidence.crosscovariance import (
 from signalstudy.evidence.held_out import predict_held_out
 from signalstudy.evidence.response import Response, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
+from signalstudy.evidence.warning import judge_warning, why_no_breaches
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from signalstudy.evidence.alarms import Outcome
     from signalstudy.evidence.evidence import SignalView
 
     Floats = NDArray[np.float64]
@@ -48,7 +50,9 @@ class Prepared:
     @cached_property
     def blocks(self) -> Blocks:
         """The blocks of time that all bootstraps draw from."""
-        return cut_blocks(self.view.time_seconds.size, self.view.step_seconds, self.view.seed)
+        view = self.view
+        known = np.isfinite(view.signal) & np.isfinite(view.reference)
+        return cut_blocks(view.time_seconds.size, view.step_seconds, view.seed, known)
 
     @cached_property
     def lag_search(self) -> LagSearch:
@@ -114,6 +118,16 @@ class Prepared:
     def noise(self) -> Floats:
         """What demand does not explain: the signal minus its held-out prediction (n,)."""
         return self.signal - predict_held_out(self.signal, self.reference, self.blocks)
+
+    @cached_property
+    def no_breaches(self) -> str:
+        """Why there is no breach to announce, or ''."""
+        return why_no_breaches(self.view)
+
+    @cached_property
+    def alarms(self) -> Outcome:
+        """What the signal's alarms came to."""
+        return judge_warning(self.view)
 
     @cached_property
     def shape_width(self) -> int:

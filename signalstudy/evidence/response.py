@@ -1,4 +1,8 @@
-"""The response of a signal to demand, as sums per block of time and bin of demand."""
+"""The response of a signal to demand, as sums per block of time and bin of demand.
+
+Resampled responses keep the demand that was visited and redraw what demand does not explain: the
+range and the rhythm of demand are known, not chance. What the intervals say holds for that range.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ LOW_QUANTILE, HIGH_QUANTILE = 0.05, 0.95
 STEPS_PER_BIN = 100
 FEWEST_BINS, MOST_BINS = 8, 20
 FEWEST_LEVELS = 4
+LEAST_OTHERS = 1.0 / 3.0
 
 
 # No slots: the fits are computed once, when first asked for.
@@ -28,7 +33,8 @@ FEWEST_LEVELS = 4
 class Response:
     """Sums over the steps of each block and each quantile bin of demand, bins in rising order.
 
-    `counts`, `sums`, `squares` (blocks, bins): number, sum and sum of squares of the signal.
+    `counts`, `sums`, `squares`, `residuals` (blocks, bins): number, sum and sum of squares of the
+    signal, and sum of what the curve of the other blocks leaves of it.
     `levels` (bins,): mean demand of each bin. `inner` (bins,): the bin lies within the 5-95 % range
     of demand, `low_level` to `high_level`.
     """
@@ -37,6 +43,7 @@ class Response:
     counts: Floats
     sums: Floats
     squares: Floats
+    residuals: Floats
     levels: Floats
     inner: NDArray[np.bool_]
     low_level: float
@@ -53,17 +60,10 @@ class Response:
         return np.asarray(self.counts.sum(axis=0), dtype=np.float64)
 
     @cached_property
-    def resampled_weights(self) -> Floats:
-        """Number of steps in each bin of each resampled record (replicates, bins)."""
-        return self.blocks.weights @ self.counts
-
-    @cached_property
     def resampled_means(self) -> Floats:
-        """Mean signal of each bin of each resampled record; 0 where the bin is empty."""
-        weights = self.resampled_weights
-        return np.where(
-            weights > 0.0, (self.blocks.weights @ self.sums) / np.maximum(weights, 1.0), 0.0
-        )
+        """Mean signal of each bin, its residuals redrawn by block (replicates, bins)."""
+        redrawn = self.blocks.weights @ self.residuals - self.residuals.sum(axis=0)
+        return np.asarray(self.means + redrawn / self.weights, dtype=np.float64)
 
     @cached_property
     def is_rising(self) -> bool:
@@ -82,7 +82,7 @@ class Response:
     @cached_property
     def resampled_fits(self) -> Floats:
         """Best monotone curve of each resampled record (replicates, bins), same direction."""
-        return monotone(self.resampled_means, self.resampled_weights, self.is_rising)
+        return monotone(self.resampled_means, self.weights, self.is_rising)
 
     def ends(self, curve: Floats) -> tuple[Floats, Floats]:
         """Read curves (..., bins) off at the 5 % and the 95 % quantile of demand."""
@@ -97,7 +97,9 @@ class Response:
         return np.asarray((1.0 - share) * curve[..., left] + share * curve[..., right])
 
 
-def tabulate(signal: Floats, reference: Floats, blocks: Blocks) -> Response:
+def tabulate(
+    signal: Floats, reference: Floats, blocks: Blocks, *, fewest_levels: int = FEWEST_LEVELS
+) -> Response:
     """Sum `signal` (n,) by block and by quantile bin of `reference` (n,).
 
     The lowest and the highest 5 % of demand have a bin of their own, the range between them 8 to
@@ -119,11 +121,14 @@ def tabulate(signal: Floats, reference: Floats, blocks: Blocks) -> Response:
     counts, sums, squares, demand_sums = tables
     used = counts.sum(axis=0) > 0
     levels = demand_sums.sum(axis=0)[used] / counts.sum(axis=0)[used]
-    if levels.size < FEWEST_LEVELS:
+    if levels.size < fewest_levels:
         raise NotEnoughDataError(
             f"Demand visits only {levels.size} levels; the shape of the response takes at least "
-            f"{FEWEST_LEVELS}."
+            f"{fewest_levels}."
         )
+    # What is left of a line from bin to bin: within a bin, too, more demand is no surprise.
+    means = sums.sum(axis=0)[used] / counts.sum(axis=0)[used]
+    left = np.bincount(cell, values - np.interp(demand, levels, means), minlength=size)
     low, high = np.quantile(demand, (LOW_QUANTILE, HIGH_QUANTILE))
     inner = (levels >= low) & (levels <= high)
     return Response(
@@ -131,11 +136,42 @@ def tabulate(signal: Floats, reference: Floats, blocks: Blocks) -> Response:
         counts=counts[:, used],
         sums=sums[:, used],
         squares=squares[:, used],
+        residuals=left_out_residuals(
+            counts[:, used], left.reshape(counts.shape)[:, used].astype(float), levels
+        ),
         levels=levels,
         inner=inner,
         low_level=float(low),
         high_level=float(high),
     )
+
+
+def left_out_residuals(counts: Floats, sums: Floats, levels: Floats) -> Floats:
+    """Give what each block adds beyond the mean of the other blocks, (blocks, bins) sums.
+
+    Times sqrt(1 - share of the block), which makes them as large as the errors they stand for
+    (HC2, MacKinnon and White 1985), however few the blocks. Where the other blocks hold less than
+    a third of what the block holds, the mean is read off the line through their nearest bins.
+    """
+    total = counts.sum(axis=0)
+    others = total - counts
+    means = (sums.sum(axis=0) - sums) / np.maximum(others, 1.0)
+    is_told = (others >= LEAST_OTHERS * counts) & (others > 0.0)
+    for block in np.flatnonzero((~is_told & (counts > 0.0)).any(axis=1)):
+        told = is_told[block]
+        if told.sum() >= 2:
+            means[block, ~told] = _on_line(levels[~told], levels[told], means[block, told])
+        else:
+            means[block] = sums.sum() / counts.sum()
+    own_part = np.maximum(others / total, LEAST_OTHERS / (1.0 + LEAST_OTHERS))
+    return np.asarray((sums - counts * means) * np.sqrt(own_part), dtype=np.float64)
+
+
+def _on_line(at: Floats, levels: Floats, heights: Floats) -> Floats:
+    """Read a broken line (levels, heights) off at some places, its ends drawn out straight."""
+    right = np.clip(np.searchsorted(levels, at), 1, levels.size - 1)
+    slope = (heights[right] - heights[right - 1]) / (levels[right] - levels[right - 1])
+    return np.asarray(heights[right - 1] + slope * (at - levels[right - 1]), dtype=np.float64)
 
 
 def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:

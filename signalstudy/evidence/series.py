@@ -81,3 +81,18 @@ def signal_must_vary(signal: Floats) -> None:
     """Raise unless the signal takes more than one value."""
     if not varies(signal):
         raise NotEnoughDataError("The signal has the same value at every step.")
+
+
+def trailing_mean(values: Floats, width: int) -> Floats:
+    """Average what is known of the last `width` steps, this one included (n,): no look ahead."""
+    known = np.isfinite(values)
+    counts = np.cumsum(known.astype(np.float64))
+    sums = np.cumsum(np.where(known, values, 0.0))
+    counts[width:], sums[width:] = counts[width:] - counts[:-width], sums[width:] - sums[:-width]
+    return np.where(counts > 0.5, sums / np.maximum(counts, 1.0), np.nan)
+
+
+def runs(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Give the first step and the step after the last of each run of True (m, 2)."""
+    edges = np.diff(np.concatenate(([False], flags, [False])).astype(np.int8))
+    return np.column_stack((np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.blocks import bootstrapped, central_range
+from signalstudy.evidence.blocks import bootstrapped, interval_of
 from signalstudy.evidence.response import weighted_lines
 from signalstudy.evidence.series import signal_must_vary, varies
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -15,6 +15,7 @@ from signalstudy.vocabulary.estimate import Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from signalstudy.evidence.blocks import Blocks
     from signalstudy.evidence.prepared import Prepared
 
     Floats = NDArray[np.float64]
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 LEAST_EXPLAINED = 0.05
 FEWEST_POINTS = 4
 BINS_PER_SLOPE = 2
+ELASTICITY_RESOLUTION = 0.01
+"""Half width that the interval of an elasticity has at least: means over minutes and over bins
+bend a curve by up to this much."""
 MOST_GAIN = 50.0
 """A slope less than a fiftieth of the other is none: its ratio, even its sign, would be chance."""
 
@@ -46,7 +50,7 @@ def linearity_ratio(prepared: Prepared) -> Estimate:
     lines, curves = _explained(
         response.levels,
         response.resampled_means,
-        response.resampled_weights,
+        response.weights[None],
         response.resampled_fits,
     )
     gap = np.abs(response.fit - _line(response.levels, response.means, response.weights)).max()
@@ -54,6 +58,9 @@ def linearity_ratio(prepared: Prepared) -> Estimate:
     return bootstrapped(
         float(np.clip(line[0] / curve[0], 0.0, 1.0)),
         np.clip(lines / np.maximum(curves, 1e-12 * total), 0.0, 1.0),
+        response.blocks,
+        bounds=(0.0, 1.0),
+        reflected=True,
         method="R2 of a line over R2 of the isotonic curve, block bootstrap",
         note=f"a line explains {float(line[0]) / total:.1%} and the best monotone curve "
         f"{float(curve[0]) / total:.1%} of the variance; they differ by at most {gap / reach:.0%} "
@@ -86,13 +93,15 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
         design, np.log(response.means[None, positive]), response.weights[None, positive]
     )[0, 1]
     resampled = response.resampled_means[:, positive]
-    present = np.where(resampled > 0.0, response.resampled_weights[:, positive], 0.0)
+    present = np.where(resampled > 0.0, response.weights[positive], 0.0)
     slopes = weighted_lines(design, np.log(np.where(resampled > 0.0, resampled, 1.0)), present)
     enough = (present > 0.0).sum(axis=1) >= FEWEST_POINTS
     left_out = int((usable & ~positive).sum())
     return bootstrapped(
         float(slope),
         np.where(enough, slopes[:, 1], np.nan),
+        response.blocks,
+        floor=ELASTICITY_RESOLUTION,
         method="log-log slope of bin means over the 5-95 % demand range, block bootstrap",
         note=f"{levels.size} bins, demand {response.levels[positive][0]:.4g} to "
         f"{response.levels[positive][-1]:.4g} per second, {prepared.shape_note}"
@@ -122,17 +131,15 @@ def gain_ratio(prepared: Prepared) -> Estimate:
     reach = (levels - middle) / np.ptp(levels)
     design = np.column_stack((np.ones(levels.size), np.minimum(reach, 0.0), np.maximum(reach, 0.0)))
     slopes = weighted_lines(design, response.means[None, inner], response.weights[None, inner])
-    weights = response.resampled_weights[:, inner]
-    resampled = weighted_lines(design, response.resampled_means[:, inner], weights)
-    for half in (reach < 0.0, reach > 0.0):
-        is_visited = ((weights > 0.0) & half).sum(axis=1) >= BINS_PER_SLOPE
-        resampled[~is_visited] = np.nan
+    resampled = weighted_lines(
+        design, response.resampled_means[:, inner], response.weights[None, inner]
+    )
     direction = 1.0 if response.is_rising else -1.0
     note = f"slopes below and above a demand of {middle:.4g} per second, {prepared.shape_note}"
-    return _gain(direction * slopes[0, 1:], direction * resampled[:, 1:], note)
+    return _gain(direction * slopes[0, 1:], direction * resampled[:, 1:], response.blocks, note)
 
 
-def _gain(slopes: Floats, resampled: Floats, note: str) -> Estimate:
+def _gain(slopes: Floats, resampled: Floats, blocks: Blocks, note: str) -> Estimate:
     """Divide high by low slope (2,), or bound their ratio where the lower one may be zero.
 
     `resampled` (replicates, 2). Positive is the direction of the response. A low slope against it
@@ -140,11 +147,12 @@ def _gain(slopes: Floats, resampled: Floats, note: str) -> Estimate:
     """
     method = "two lines meeting mid-range on bin means, block bootstrap"
     low, high = (float(slope) for slope in slopes)
-    low_range, high_range = central_range(resampled[:, 0]), central_range(resampled[:, 1])
+    low_range = interval_of(low, resampled[:, 0], blocks)
+    high_range = interval_of(high, resampled[:, 1], blocks)
     if low_range[0] > 0.0 and low * MOST_GAIN >= abs(high):
         lows, highs = resampled.T
         ratios = np.divide(highs, lows, out=np.full(lows.shape, np.nan), where=lows > 0.0)
-        return bootstrapped(high / low, ratios, method=method, note=note)
+        return bootstrapped(high / low, ratios, blocks, method=method, note=note)
     if high_range[0] <= 0.0 <= high_range[1]:
         raise NotEnoughDataError(
             "Neither the slope at low demand nor the one at high demand can be told from zero."
@@ -184,6 +192,7 @@ def dynamic_range_ratio(prepared: Prepared) -> Estimate:
     return bootstrapped(
         float(high - low) / top,
         np.where(positive, (highs - lows) / np.where(positive, tops, 1.0), np.nan),
+        response.blocks,
         method="monotone curve at the 5 % and 95 % quantiles of demand, block bootstrap",
         note=f"from {float(low):.4g} to {float(high):.4g}, {prepared.shape_note}",
     )

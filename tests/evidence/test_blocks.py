@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from signalstudy.evidence.blocks import bootstrapped, central_range, cut_blocks
+from signalstudy.evidence.blocks import bootstrapped, central_range, cut_blocks, interval_of
 from signalstudy.vocabulary.errors import NotEnoughDataError
+from tests.evidence.planted import autoregression
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,13 @@ def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():
         values = rng.normal(size=24 * 20)
         blocks = cut_blocks(values.size, 10.0, 0)
         estimate = bootstrapped(
-            values.mean(), blocks.weights @ blocks.sums(values) / values.size, method="mean"
+            values.mean(),
+            blocks.weights @ blocks.sums(values) / values.size,
+            blocks,
+            method="mean",
         )
         hits += estimate.low <= 0.0 <= estimate.high
-    assert 85 <= hits <= 100
+    assert 90 <= hits <= 99
 
 
 def test_replicates_that_cannot_be_computed_are_refused_when_many():
@@ -54,3 +58,55 @@ def test_replicates_that_cannot_be_computed_are_refused_when_many():
     replicates[:150] = np.nan
     with pytest.raises(NotEnoughDataError, match="150 of 1000"):
         central_range(replicates)
+
+
+def test_blocks_that_hold_nothing_are_never_drawn():
+    known = np.zeros(8640, dtype=bool)
+    known[720:3600] = True
+    blocks = cut_blocks(8640, 10.0, 0, known)
+    assert blocks.drawn.tolist() == list(range(2, 10))
+    assert blocks.weights[:, 10:].sum() == 0.0
+    assert (blocks.weights.sum(axis=1) == 8).all()
+
+
+def test_from_three_days_on_an_hour_is_redrawn_from_the_same_hour():
+    blocks = cut_blocks(7 * 8640, 10.0, 0)
+    assert blocks.strata == 12
+    same_time_of_day = blocks.weights.reshape(1000, 7, 12).sum(axis=1)
+    assert (same_time_of_day == 7).all()
+    assert cut_blocks(2 * 8640, 10.0, 0).strata == 1
+
+
+def test_hours_without_a_second_day_are_drawn_from_all():
+    known = np.zeros(4 * 8640, dtype=bool)
+    known[:8640] = True
+    assert cut_blocks(4 * 8640, 10.0, 0, known).strata == 1
+
+
+def test_fewer_than_six_blocks_say_nothing_of_how_sure_a_number_is():
+    known = np.zeros(8640, dtype=bool)
+    known[:1000] = True
+    blocks = cut_blocks(8640, 10.0, 0, known)
+    with pytest.raises(NotEnoughDataError, match="Only 3 blocks"):
+        interval_of(0.0, np.linspace(-1.0, 1.0, 1000), blocks)
+
+
+def test_the_interval_of_a_mean_is_wider_where_neighbours_err_alike():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(100):
+        values = autoregression(rng, 8640, 720.0, 1.0)
+        blocks = cut_blocks(values.size, 10.0, 0)
+        resampled = blocks.weights @ blocks.sums(values) / values.size
+        low, high = interval_of(float(values.mean()), resampled, blocks)
+        hits += low <= 0.0 <= high
+    assert 82 <= hits <= 99
+    plain, _ = central_range(resampled)
+    assert low < plain
+
+
+def test_a_reflected_interval_leans_against_what_resampling_adds():
+    blocks = cut_blocks(8640, 10.0, 0)
+    replicates = 1.0 + np.abs(blocks.weights[:, 0] - 1.0)
+    low, high = interval_of(1.0, replicates, blocks, reflected=True)
+    assert low < 1.0 == high

@@ -197,7 +197,9 @@ def test_the_digitised_day_of_the_paper_says_what_the_paper_says():
     assert elasticity["decode_sm"].high < 0.4
     assert abs(elasticity["decode_gpu_util"].value) < 0.05
     gain = {name: measures_of(evidence, name)["gain_ratio"].value for name in names}
-    assert gain["ttft"] == pytest.approx(2.7, abs=0.3)
+    # TTFT scatters so much that one day does not tell its bend from a line, but tells its rise.
+    assert gain["ttft"] is None
+    assert 0.0 < elasticity["ttft"].low < elasticity["ttft"].high < 0.7
     assert gain["decode_sm"] < 1.0 / 3.0
     assert gain["tbt"] == pytest.approx(1.4, abs=0.2)
     linear = {name: measures_of(evidence, name)["linearity_ratio"].value for name in names}

@@ -6,7 +6,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import isotonic_regression
 
 from signalstudy.evidence.blocks import cut_blocks
-from signalstudy.evidence.response import monotone, tabulate, weighted_lines
+from signalstudy.evidence.response import (
+    left_out_residuals,
+    monotone,
+    tabulate,
+    weighted_lines,
+)
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 MEANS = arrays(float, (3, 9), elements=st.floats(-100, 100))
@@ -46,9 +51,8 @@ def test_resampling_with_weights_of_one_gives_the_table_itself():
     rng = np.random.default_rng(0)
     demand = rng.uniform(1.0, 2.0, 960)
     table = tabulate(demand**2, demand, cut_blocks(960, 10.0, 0))
-    drawn = table.blocks.weights
-    repeated = (drawn @ table.sums) / (drawn @ table.counts)
-    assert table.resampled_means == pytest.approx(repeated)
+    noisy = tabulate(demand**2 + rng.normal(size=960), demand, table.blocks)
+    assert table.residuals.std() < 0.05 * noisy.residuals.std()
     assert table.resampled_means.mean(axis=0) == pytest.approx(table.means, rel=0.02)
 
 
@@ -82,3 +86,18 @@ def test_a_resample_without_a_single_step_has_no_curve_and_warns_of_nothing():
         fits = monotone(means, weights, rising)
         assert np.isfinite(fits[0]).all()
         assert np.isnan(fits[1]).all()
+
+
+def test_a_block_is_compared_with_what_the_others_say():
+    counts = np.array([[4.0, 1.0], [4.0, 3.0]])
+    sums = np.array([[4.0, 5.0], [12.0, 3.0]])
+    left = left_out_residuals(counts, sums, np.array([1.0, 2.0]))
+    assert left[0] == pytest.approx([(4.0 - 4 * 3.0) * 0.5**0.5, (5.0 - 1.0) * 0.75**0.5])
+    assert left[1, 0] == pytest.approx((12.0 - 4 * 1.0) * 0.5**0.5)
+
+
+def test_a_bin_of_one_block_is_compared_with_the_line_of_the_others():
+    counts = np.array([[9.0, 9.0, 0.0], [9.0, 9.0, 0.0], [0.0, 0.0, 9.0]])
+    sums = 9.0 * np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 5.0]])
+    left = left_out_residuals(counts, sums, np.array([1.0, 2.0, 3.0]))
+    assert left[2] == pytest.approx([0.0, 0.0, 9.0 * (5.0 - 3.0) * 0.5])

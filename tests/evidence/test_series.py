@@ -8,8 +8,10 @@ from signalstudy.evidence.series import (
     demand_must_vary,
     high_pass,
     moving_mean,
+    runs,
     shifted,
     signal_must_vary,
+    trailing_mean,
     varies,
 )
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -81,3 +83,15 @@ def test_what_never_changes_is_refused_by_name():
         demand_must_vary(np.ones(5))
     with pytest.raises(NotEnoughDataError, match="The signal has the same value"):
         signal_must_vary(np.ones(5))
+
+
+def test_a_trailing_mean_does_not_look_ahead():
+    values = np.array([1.0, np.nan, 3.0, 5.0, 100.0])
+    assert trailing_mean(values, 2) == pytest.approx([1.0, 1.0, 3.0, 4.0, 52.5])
+    assert np.isnan(trailing_mean(np.array([np.nan, 1.0]), 3)[0])
+
+
+def test_runs_are_found_at_both_ends():
+    flags = np.array([True, True, False, True])
+    assert runs(flags).tolist() == [[0, 2], [3, 4]]
+    assert runs(np.zeros(3, dtype=bool)).shape == (0, 2)
