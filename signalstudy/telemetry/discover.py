@@ -276,16 +276,25 @@ def _family(row: SeriesRow) -> str:
 
 
 def _least_precedence(rows: list[SeriesRow]) -> list[SeriesRow]:
-    """Of several names that say the same in one pool and scope, keep the best ones."""
+    """Of several names that say the same in one pool and scope, keep the best ones.
+
+    Gauges and counters of an engine are chosen replica by replica: during an upgrade the old pods
+    export the old names. Histograms are not, for their edges and meanings would mix.
+    """
     best: dict[tuple[str, ...], int] = {}
     for row in rows:
-        group = (row.role, row.service, row.pool, row.scope, _family(row))
+        group = _rivals(row)
         best[group] = min(best.get(group, row.precedence), row.precedence)
-    return [
-        replace(row, precedence=0)
-        for row in rows
-        if row.precedence == best[(row.role, row.service, row.pool, row.scope, _family(row))]
-    ]
+    return [replace(row, precedence=0) for row in rows if row.precedence == best[_rivals(row)]]
+
+
+def _rivals(row: SeriesRow) -> tuple[str, ...]:
+    """Name the group in which only the least precedence counts."""
+    family = _family(row)
+    known = quantities().get(family)
+    is_distribution = row.form == "bucket" or (known is not None and known.form == "distribution")
+    replica = row.replica or "" if row.scope == "engine" and not is_distribution else ""
+    return (row.role, row.service, row.pool, row.scope, family, replica)
 
 
 def _without_pool_totals(rows: list[SeriesRow]) -> list[SeriesRow]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import spearmanr
 
+from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import is_top_bucket
 from signalstudy.timeline.timeline import QualityCheck
 
@@ -21,6 +23,10 @@ LARGEST_RATIO = 1.5
 LONGEST_MEDIAN_SECONDS = {"ttft": 120.0, "tbt": 5.0, "queue_wait": 120.0, "e2e": 3600.0}
 CLOSURE_TOLERANCE = 0.10
 CLOSURE_SHARE = 0.20
+CLOSURE_SECONDS = 600.0
+FEWEST_WINDOWS = 6
+FEWEST_STEPS = 60
+FALLING_RANK_CORRELATION = -0.25
 
 
 def check_quality(
@@ -39,7 +45,8 @@ def check_quality(
         *_demand(pools),
         *_replicas(pools),
         *_slo(gathered, pools, counts, objectives),
-        *_closure(pools),
+        *_utilization(pools),
+        *_closure(pools, gathered.grid.step_seconds),
         *_notes(telemetry),
     ]
     order = {"failed": 0, "warning": 1, "note": 2, "ok": 3}
@@ -283,7 +290,31 @@ def _slo(
     return rows
 
 
-def _closure(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
+def _utilization(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
+    """Say where GPU utilization falls while the work grows: it does not say how full a GPU is."""
+    rows = []
+    for pool in pools.values():
+        busy = pool.signals.get("gpu_utilization_ratio")
+        for name in ("decode_tokens_per_second", "running_requests"):
+            work = pool.signals.get(name)
+            if busy is None or work is None:
+                continue
+            known = np.isfinite(busy.values) & np.isfinite(work.values) & (work.values > 0)
+            share, done = busy.values[known], work.values[known]
+            if known.sum() < FEWEST_STEPS or np.ptp(share) == 0 or np.ptp(done) == 0:
+                continue
+            rank = float(spearmanr(share, done).statistic)
+            if rank < FALLING_RANK_CORRELATION:
+                note = (
+                    f"falls as {name} rises (rank correlation {rank:.2f}): the GPU waits for "
+                    "something else, and a scaler on it would remove replicas under demand"
+                )
+                rows.append(QualityCheck(f"GPU utilization of {pool.pool}", "warning", note))
+                break
+    return rows
+
+
+def _closure(pools: dict[str, PoolTimeline], step_seconds: float) -> list[QualityCheck]:
     """Little's law: running requests = tokens per second x time between tokens."""
     for pool in pools.values():
         running = pool.signals.get("running_requests")
@@ -291,20 +322,26 @@ def _closure(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
         tokens = pool.signals.get("decode_tokens_per_second")
         if pool.pool == "gateway" or running is None or tbt is None or tokens is None:
             continue
-        with np.errstate(invalid="ignore", divide="ignore"):
-            off = np.abs(running.values - tokens.values * tbt.values) / running.values
-        known = np.isfinite(off) & (running.values >= 4)
-        if known.sum() < 20:
+        # Requests are counted at one instant and TBT when they end, so that single steps differ
+        # by chance; means over many do not.
+        steps = round(CLOSURE_SECONDS / step_seconds)
+        steps = max(min(steps, running.values.size // (2 * FEWEST_WINDOWS)), 1)
+        known = np.isfinite(running.values + tokens.values * tbt.values)
+        inside = rolling_sum(np.where(known, running.values, 0.0), steps)[steps - 1 :: steps]
+        work = np.where(known, tokens.values * tbt.values, 0.0)
+        passing = rolling_sum(work, steps)[steps - 1 :: steps]
+        busy = inside >= steps
+        if busy.sum() < FEWEST_WINDOWS:
             continue
-        # Counted at completion, over a minute: single steps may differ, their middle may not.
-        share = float((off[known] > 3 * CLOSURE_TOLERANCE).mean())
-        middle = float(np.median(off[known]))
-        failed = middle > CLOSURE_TOLERANCE or share > CLOSURE_SHARE
+        off = (inside[busy] - passing[busy]) / inside[busy]
+        middle = float(np.median(off))
+        share = float((np.abs(off) > 3 * CLOSURE_TOLERANCE).mean())
+        failed = abs(middle) > CLOSURE_TOLERANCE or share > CLOSURE_SHARE
         return [
             QualityCheck(
                 f"Little's law in {pool.pool}",
                 "warning" if failed else "ok",
-                f"running requests and tokens/s x TBT differ by {middle:.1%} (median)"
+                f"running requests and tokens/s x TBT differ by {middle:+.1%} (median)"
                 + (": a join, a missing replica or the meaning of TBT may be wrong" * failed),
             )
         ]

@@ -102,6 +102,9 @@ def test_one_gpu_under_bursts_never_promotes_gpu_utilization(run, tmp_path):
     assert said["unified", "gpu_utilization_ratio"] in ("rejected", "undetermined")
     assert said["gateway", "ttft_mean_seconds"] in ("guard", "undetermined", "rejected")
     assert service.evidence.demand_source["unified"] == "gateway_arrivals"
+    falls = [row for row in service.quality if row.check == "GPU utilization of unified"]
+    assert falls
+    assert "would remove replicas under demand" in falls[0].note
 
 
 def test_totals_of_which_most_replicas_are_missing_decide_nothing(tmp_path):
