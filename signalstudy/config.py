@@ -12,27 +12,17 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
 )
 
+from signalstudy.source import SOURCE_KINDS, Instant, Names, PositiveSeconds, Source, Strict
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.objectives import OBJECTIVE_SIGNALS, Objective
 
-SOURCE_KINDS = ("table", "requests", "points", "tsdb-dump", "tsdb")
-LATER_KINDS = ("prometheus", "openmetrics", "vm-export")
+LATER_KINDS = ("openmetrics",)
 POOLS = ("prefill", "decode", "unified", "gateway")
-
-
-def _utc(value: Any) -> Any:
-    """Read a time without zone as UTC, as everywhere."""
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    raise ValueError("a time is wanted, such as 2026-01-05T00:00:00Z")
 
 
 def _expression(value: str) -> str:
@@ -43,10 +33,6 @@ def _expression(value: str) -> str:
     return value
 
 
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
 def _objective_signal(value: Any) -> Any:
     if value not in OBJECTIVE_SIGNALS:
         error = unknown_name("", "signal", str(value), OBJECTIVE_SIGNALS)
@@ -54,19 +40,10 @@ def _objective_signal(value: Any) -> Any:
     return value
 
 
-Instant = Annotated[datetime, BeforeValidator(_utc)]
 Expression = Annotated[str, AfterValidator(_expression)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
-PositiveSeconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class _Strict(BaseModel):
-    """Unknown keys are refused, nothing changes after reading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
-
-
-class StudySection(_Strict):
+class StudySection(Strict):
     """[study]: what it is called and at which step it works."""
 
     name: Annotated[str, Field(min_length=1, max_length=300)]
@@ -74,15 +51,7 @@ class StudySection(_Strict):
     step_seconds: PositiveSeconds | None = None
 
 
-class Source(_Strict):
-    """One [[sources]]: files of one kind."""
-
-    kind: Literal["table", "requests", "points", "tsdb-dump", "tsdb"]
-    path: Annotated[str, Field(min_length=1)]
-    role: Literal["production", "pressure-test"] = "production"
-
-
-class LabelsSection(_Strict):
+class LabelsSection(Strict):
     """[labels]: which labels say service, pool and replica."""
 
     service: Names = ("service",)
@@ -97,7 +66,7 @@ class LabelsSection(_Strict):
     )
 
 
-class ObjectiveSection(_Strict):
+class ObjectiveSection(Strict):
     """One [[objectives]]: a latency, a quantile and a limit."""
 
     signal: Annotated[Literal["ttft", "tbt", "e2e"], BeforeValidator(_objective_signal)]
@@ -115,7 +84,7 @@ class ObjectiveSection(_Strict):
         return Objective(self.signal, self.quantile, self.at_most_seconds)
 
 
-class ProvisioningSection(_Strict):
+class ProvisioningSection(Strict):
     """[provisioning]: what a replica is and how long it takes to start."""
 
     startup_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -132,7 +101,7 @@ class ProvisioningSection(_Strict):
         return self.gpus_per_replica
 
 
-class TargetRef(_Strict):
+class TargetRef(Strict):
     """What a scaler is to scale."""
 
     api_version: str
@@ -141,7 +110,7 @@ class TargetRef(_Strict):
     namespace: str | None = None
 
 
-class PolicyPool(_Strict):
+class PolicyPool(Strict):
     """[policy.pools.<pool>]: what only the user knows."""
 
     min_replicas: Annotated[int, Field(ge=0)] | None = None
@@ -161,13 +130,13 @@ class PolicyPool(_Strict):
         return self
 
 
-class PolicySection(_Strict):
+class PolicySection(Strict):
     """[policy]: bounds and scale targets per pool."""
 
     pools: dict[Literal["prefill", "decode", "unified"], PolicyPool] = Field(default_factory=dict)
 
 
-class Exclusion(_Strict):
+class Exclusion(Strict):
     """One [[exclude]]: a span that is no production evidence."""
 
     start: Instant
@@ -181,7 +150,7 @@ class Exclusion(_Strict):
         return self
 
 
-class SignalSection(_Strict):
+class SignalSection(Strict):
     """One [[signals]]: a further candidate, named by its metric."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=120)]
@@ -202,7 +171,7 @@ class SignalSection(_Strict):
         return self
 
 
-class StudyConfig(_Strict):
+class StudyConfig(Strict):
     """Everything a study.toml says. Paths are absolute after reading."""
 
     study: StudySection
@@ -248,10 +217,8 @@ def parse_config(document: dict[str, Any], *, place: str, folder: Path) -> Study
         config = StudyConfig.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error, place)) from None
-    sources = tuple(
-        source.model_copy(update={"path": str((folder / source.path).absolute())})
-        for source in config.sources
-    )
+    now = datetime.now(UTC)
+    sources = tuple(source.resolved(folder, now) for source in config.sources)
     return config.model_copy(update={"sources": sources})
 
 

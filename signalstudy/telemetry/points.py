@@ -15,7 +15,8 @@ from signalstudy.vocabulary.errors import TableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalstudy.config import Source, StudyConfig
+    from signalstudy.config import StudyConfig
+    from signalstudy.source import Source
 
 NEEDED = ("concurrency_requests", "ttft_seconds", "tbt_seconds", "prompt_tokens", "output_tokens")
 

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RawSource:
-    """What a reader found. `form`: long, wide, requests, points, or the kind of history."""
+    """What a reader found.
+
+    `form`: long, wide, requests, points, or the kind of history. `origin`: the address it came
+    from, where that is no file.
+    """
 
     number: int
     role: str
@@ -23,3 +27,9 @@ class RawSource:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     skipped_lines: int = 0
+    origin: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name the files, or the address, for people."""
+        return (self.origin,) if self.origin else tuple(str(file) for file in self.files)

@@ -21,6 +21,7 @@ from signalstudy.telemetry.discover import (
 )
 from signalstudy.telemetry.files import first_line
 from signalstudy.telemetry.points import read_points
+from signalstudy.telemetry.prometheus import FETCHED, read_prometheus
 from signalstudy.telemetry.requests import NUMBERS, read_requests
 from signalstudy.telemetry.store import (
     code_digest,
@@ -32,6 +33,7 @@ from signalstudy.telemetry.store import (
 from signalstudy.telemetry.table import read_table
 from signalstudy.telemetry.tsdb import read_tsdb
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
+from signalstudy.telemetry.vm_export import read_vm_export
 from signalstudy.vocabulary.errors import ConfigurationError, TableError
 from signalstudy.vocabulary.spoken import one_line
 
@@ -43,6 +45,8 @@ if TYPE_CHECKING:
     from signalstudy.telemetry.telemetry import Telemetry
 
 MEMORY_LIMIT = "600MB"
+READERS = {"tsdb": read_tsdb, "vm-export": read_vm_export}
+"""Readers of files of history, by kind."""
 SERIES_SCHEMA = {
     "key": pl.UInt64,
     "group_key": pl.UInt64,
@@ -99,8 +103,9 @@ def read_telemetry(
         facts = _fill(connection, config, scratch, progress)
         write_store(connection, place, digest=digest, facts=facts, progress=progress)
         is_done = True
+        shutil.rmtree(place / FETCHED, ignore_errors=True)
     except (duckdb.Error, OSError) as error:
-        names = ", ".join(Path(source.path).name for source in config.sources)[:200]
+        names = ", ".join(Path(source.name).name for source in config.sources)[:200]
         raise TableError(f"{names}: cannot be read: {first_line(error)}") from None
     finally:
         connection.close()
@@ -130,8 +135,8 @@ def _fill(
     """Make the working tables; give what the store should remember besides them."""
     sources = []
     for number, source in enumerate(config.sources, start=1):
-        progress(f"reading {Path(source.path).name}")
-        sources.append(_read_source(connection, config, number, scratch))
+        progress(f"reading {Path(source.name).name}")
+        sources.append(_read_source(connection, config, number, scratch, progress))
     notes = [note for source in sources for note in source.notes]
     discovery = _register_series(connection, config, sources)
     notes += discovery.notes
@@ -147,12 +152,16 @@ def _fill(
     return {
         "notes": notes,
         "left_out": discovery.left_out,
-        "source_files": [str(file) for source in sources for file in source.files],
+        "source_files": [name for source in sources for name in source.names],
     }
 
 
 def _read_source(
-    connection: duckdb.DuckDBPyConnection, config: StudyConfig, number: int, scratch: Path
+    connection: duckdb.DuckDBPyConnection,
+    config: StudyConfig,
+    number: int,
+    scratch: Path,
+    progress: Callable[[str], None],
 ) -> RawSource:
     source = config.sources[number - 1]
     if source.kind == "requests":
@@ -165,8 +174,18 @@ def _read_source(
 
     if source.kind == "tsdb-dump":
         return read_tsdb_dump(connection, source, number=number, is_wanted=is_wanted)
-    if source.kind == "tsdb":
-        return read_tsdb(connection, source, number=number, is_wanted=is_wanted, scratch=scratch)
+    if source.kind in READERS:
+        read = READERS[source.kind]
+        return read(connection, source, number=number, is_wanted=is_wanted, scratch=scratch)
+    if source.kind == "prometheus":
+        return read_prometheus(
+            connection,
+            source,
+            number=number,
+            is_wanted=is_wanted,
+            folder=scratch.parent,
+            progress=progress,
+        )
     named = config.labels
     labels = {*named.service, *named.pool, *named.replica, *named.hardware, *named.ha_replica}
     return read_table(connection, source, number=number, labels=frozenset(labels), scratch=scratch)
@@ -184,7 +203,7 @@ def _register_series(
         ).fetchall()
         if not rows:
             raise TableError(
-                f"[[sources]] {source.number}, {source.files[0].name}: holds no sample"
+                f"[[sources]] {source.number}, {Path(source.names[0]).name}: holds no sample"
             )
         for key, metric, le, labels, samples in rows:
             # The same series in two sources is one series, whose samples are merged.
@@ -254,7 +273,7 @@ def _refuse_nothing(
     connection: duckdb.DuckDBPyConnection, discovery: Discovery, sources: list[RawSource]
 ) -> None:
     """Raise where no source holds anything that a study can use."""
-    names = ", ".join(str(file.name) for source in sources for file in source.files)[:200]
+    names = ", ".join(Path(name).name for source in sources for name in source.names)[:200]
     [(others, samples, intervals)] = connection.execute(
         "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points), "
         "(SELECT count(*) FROM clean), (SELECT count(interval_ms) FROM steps)"

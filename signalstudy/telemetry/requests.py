@@ -14,7 +14,8 @@ from signalstudy.vocabulary.errors import TableError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalstudy.config import Source, StudyConfig
+    from signalstudy.config import StudyConfig
+    from signalstudy.source import Source
 
 NUMBERS = (
     "prompt_tokens",

@@ -46,6 +46,11 @@ def content_digest(config: StudyConfig) -> str:
     digest = blake2b(digest_size=16)
     for number, source in enumerate(config.sources, start=1):
         digest.update(f"{source.kind} {source.role} ".encode())
+        if source.kind == "prometheus":
+            asked = {"url", "tenant", "start", "end", "match", "queries"}
+            said = source.model_dump(mode="json", include=asked)
+            digest.update(json.dumps(said, sort_keys=True).encode())
+            continue
         listed = block_files if source.kind == "tsdb" else find_files
         for file in listed(source.path, f"[[sources]] {number}"):
             digest.update(_file_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns))

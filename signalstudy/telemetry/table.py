@@ -23,7 +23,7 @@ from signalstudy.vocabulary.signals import signals
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from signalstudy.config import Source
+    from signalstudy.source import Source
 
 ALWAYS_LABELS = ("service", "pool", "replica")
 NOT_LABELS = ("timestamp", "metric", "value", "le")

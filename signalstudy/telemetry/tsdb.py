@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
-    from signalstudy.config import Source
+    from signalstudy.source import Source
 
 SEGMENT_MAGIC, TOMBSTONE_MAGIC = 0x85BD40DD, 0x0130BA30
 CHUNKS_AT_ONCE = 20_000

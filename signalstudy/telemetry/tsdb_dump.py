@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from signalstudy.config import Source
+    from signalstudy.source import Source
 
 LONGEST_LINE_BYTES = 1 << 25
 LABEL = re.compile(r'\s*"?([^",={}\s]+|[^"={}]+)"?\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')

@@ -1,0 +1,64 @@
+"""Raw samples by instant queries of `metric[range]`: the route that every server speaks.
+
+The answer is JSON of the samples themselves, without staleness markers. Windows are closed on the
+left in Prometheus 2 and open in 3; asking a second more and cutting makes both alike.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from signalstudy.telemetry.promql import selector_text
+from signalstudy.telemetry.raw_parts import SampleBatch
+from signalstudy.telemetry.transfer import ServerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from signalstudy.telemetry.remote_read import Wanted
+    from signalstudy.telemetry.transfer import Server
+
+# Thanos: the samples as scraped, one of each pair, and an error where a store is missing
+WHOLE = {"dedup": "true", "partial_response": "false", "max_source_resolution": "0s"}
+TOO_MUCH = (413, 422, 503)
+SHORTEST_SECONDS = 60
+
+
+def fetch_ranges(server: Server, wanted: Wanted, notes: dict[str, int]) -> Iterator[SampleBatch]:
+    """Give the samples of `wanted`; a span that is too much for the server is asked in halves."""
+    end = -(-wanted.last_ms // 1000)
+    seconds = end - wanted.first_ms // 1000 + 1
+    query = f"{selector_text(wanted.matchers)}[{seconds}s]"
+    try:
+        data = server.ask("/api/v1/query", query=query, time=end, **WHOLE)
+    except ServerError as error:
+        if error.status not in TOO_MUCH or seconds < 2 * SHORTEST_SECONDS:
+            raise
+        middle = (wanted.first_ms + wanted.last_ms) // 2
+        kind = type(wanted)
+        yield from fetch_ranges(server, kind(wanted.matchers, wanted.first_ms, middle), notes)
+        yield from fetch_ranges(server, kind(wanted.matchers, middle + 1, wanted.last_ms), notes)
+        return
+    batch = matrix(data, f"{server.place}/api/v1/query", notes)
+    yield batch.between(wanted.first_ms, wanted.last_ms)
+
+
+def matrix(data: Any, place: str, notes: dict[str, int]) -> SampleBatch:
+    """Read the matrix of an answer; native histograms are counted in `notes`."""
+    try:
+        found = [series for series in data["result"] if series.get("values")]
+        histograms = sum(len(series.get("histograms") or ()) for series in data["result"])
+        if histograms:
+            notes["native histograms"] = notes.get("native histograms", 0) + histograms
+        labels = tuple({str(k): str(v) for k, v in s["metric"].items()} for s in found)
+        counts = np.array([len(series["values"]) for series in found], dtype=np.int64)
+        pairs = list(chain.from_iterable(series["values"] for series in found))
+        times = np.array([pair[0] for pair in pairs], dtype=np.float64)
+        values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        raise ServerError(f"{place}: the answer is no matrix of samples") from None
+    milliseconds = np.round(times * 1000.0).astype(np.int64)
+    return SampleBatch(labels, counts, milliseconds, values.view(np.uint64))
