@@ -17,11 +17,18 @@ from pydantic import (
     model_validator,
 )
 
-from signalstudy.source import SOURCE_KINDS, Instant, Names, PositiveSeconds, Source, Strict
+from signalstudy.source import (
+    SOURCE_KINDS,
+    Instant,
+    Names,
+    PositiveSeconds,
+    ServerQuery,
+    Source,
+    Strict,
+)
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.objectives import OBJECTIVE_SIGNALS, Objective
 
-LATER_KINDS = ("openmetrics",)
 POOLS = ("prefill", "decode", "unified", "gateway")
 
 
@@ -151,7 +158,7 @@ class Exclusion(Strict):
 
 
 class SignalSection(Strict):
-    """One [[signals]]: a further candidate, named by its metric."""
+    """One [[signals]]: a further candidate, named by its metric or computed by a server."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=120)]
     metric: str | None = None
@@ -163,11 +170,10 @@ class SignalSection(Strict):
 
     @model_validator(mode="after")
     def _has_a_metric(self) -> SignalSection:
-        if self.metric is None:
-            what = "promql is read by kind 'prometheus', which is not built yet; " * bool(
-                self.promql
-            )
-            raise ValueError(f"{what}name the metric")
+        if (self.metric is None) == (self.promql is None):
+            raise ValueError("name the metric, or promql where kind 'prometheus' is read")
+        if self.promql is not None and self.kind != "gauge":
+            raise ValueError("what promql gives is a gauge")
         return self
 
 
@@ -212,27 +218,31 @@ def read_config(path: str | Path) -> StudyConfig:
 
 def parse_config(document: dict[str, Any], *, place: str, folder: Path) -> StudyConfig:
     """Check a document that has the form of study.toml; `place` names it in messages."""
-    _refuse_later_kinds(document, place)
+    _refuse_unknown_kinds(document, place)
     try:
         config = StudyConfig.model_validate(document)
     except ValidationError as error:
         raise ConfigurationError(_sentence(error, place)) from None
     now = datetime.now(UTC)
-    sources = tuple(source.resolved(folder, now) for source in config.sources)
-    return config.model_copy(update={"sources": sources})
+    queries = {own.name: ServerQuery(promql=own.promql) for own in config.signals if own.promql}
+    if queries and all(source.kind != "prometheus" for source in config.sources):
+        raise ConfigurationError(
+            f"{place}, [[signals]]: promql wants a source of kind 'prometheus', and there is none"
+        )
+    sources = tuple(source.resolved(folder, now, queries) for source in config.sources)
+    signals = tuple(
+        own.model_copy(update={"metric": own.metric or own.name}) for own in config.signals
+    )
+    return config.model_copy(update={"sources": sources, "signals": signals})
 
 
-def _refuse_later_kinds(document: dict[str, Any], place: str) -> None:
+def _refuse_unknown_kinds(document: dict[str, Any], place: str) -> None:
     sources = document.get("sources")
     if not isinstance(sources, list):
         return
     for number, source in enumerate(sources, start=1):
         kind = source.get("kind") if isinstance(source, dict) else None
         where = f"{place}, [[sources]] {number}"
-        if kind in LATER_KINDS:
-            raise ConfigurationError(
-                f"{where}: kind {kind!r} is not yet built. Built: {', '.join(SOURCE_KINDS)}."
-            )
         if kind is not None and kind not in SOURCE_KINDS:
             raise ConfigurationError(str(unknown_name(where, "kind", str(kind), SOURCE_KINDS)))
 

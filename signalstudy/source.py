@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -13,7 +13,10 @@ from signalstudy.vocabulary.durations import duration_seconds
 if TYPE_CHECKING:
     from pathlib import Path
 
-SOURCE_KINDS = ("table", "requests", "points", "tsdb-dump", "tsdb", "vm-export", "prometheus")
+Kind = Literal[
+    "table", "requests", "points", "prometheus", "tsdb", "tsdb-dump", "openmetrics", "vm-export"
+]
+SOURCE_KINDS: tuple[str, ...] = get_args(Kind)
 
 
 def _utc(value: Any) -> Any:
@@ -70,7 +73,7 @@ class Source(Strict):
     of one sitting ask for the same span.
     """
 
-    kind: Literal["table", "requests", "points", "tsdb-dump", "tsdb", "vm-export", "prometheus"]
+    kind: Kind
     path: str = ""
     role: Literal["production", "pressure-test"] = "production"
     url: str | None = None
@@ -120,13 +123,18 @@ class Source(Strict):
             raise ValueError("end is not after start")
         return self
 
-    def resolved(self, folder: Path, now: datetime) -> Source:
-        """Make paths absolute, relative to `folder`, and `last` a span that ends at `now`."""
+    def resolved(self, folder: Path, now: datetime, queries: dict[str, ServerQuery]) -> Source:
+        """Make paths absolute, relative to `folder`, and `last` a span that ends at `now`.
+
+        A server is asked for `queries` as well.
+        """
         found: dict[str, Any] = {
             name: str((folder / value).absolute())
             for name in ("path", "token_file", "ca_file", "cert_file", "key_file")
             if (value := getattr(self, name))
         }
+        if self.kind == "prometheus":
+            found["queries"] = {**queries, **self.queries}
         if self.last is not None:
             seconds = duration_seconds(self.last)
             step = max(seconds // 6000 * 60, 60.0)

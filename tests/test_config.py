@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from signalstudy.config import LATER_KINDS, parse_config, read_config
+from signalstudy.config import read_config
 from signalstudy.vocabulary.errors import ConfigurationError
 from signalstudy.vocabulary.objectives import Objective
 
@@ -159,13 +159,6 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(tmp_path, case):
     assert all(word in message for word in words), message
     assert "\n" not in message
     assert "pydantic" not in message
-
-
-@pytest.mark.parametrize("kind", LATER_KINDS)
-def test_kinds_of_later_are_named_as_such(tmp_path, kind):
-    document = {"study": {"name": "a"}, "sources": [{"kind": kind, "url": "x"}]}
-    with pytest.raises(ConfigurationError, match=f"'{kind}' is not yet built"):
-        parse_config(document, place="study.toml", folder=tmp_path)
 
 
 def test_a_missing_file_is_named_with_the_way_out(tmp_path):

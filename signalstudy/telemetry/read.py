@@ -20,6 +20,7 @@ from signalstudy.telemetry.discover import (
     is_known_metric,
 )
 from signalstudy.telemetry.files import first_line
+from signalstudy.telemetry.openmetrics import read_openmetrics
 from signalstudy.telemetry.points import read_points
 from signalstudy.telemetry.prometheus import FETCHED, read_prometheus
 from signalstudy.telemetry.requests import NUMBERS, read_requests
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from signalstudy.telemetry.telemetry import Telemetry
 
 MEMORY_LIMIT = "600MB"
-READERS = {"tsdb": read_tsdb, "vm-export": read_vm_export}
+READERS = {"tsdb": read_tsdb, "openmetrics": read_openmetrics, "vm-export": read_vm_export}
 """Readers of files of history, by kind."""
 SERIES_SCHEMA = {
     "key": pl.UInt64,

@@ -93,7 +93,7 @@ def _create_raw(
     )
 
 
-def _whole_lines(file: Path, place: str) -> Iterator[bytes]:
+def whole_lines(file: Path, place: str) -> Iterator[bytes]:
     """Give the file in blocks that end at a line's end."""
     rest = b""
     for block in blocks(file, place):
@@ -110,7 +110,7 @@ def _whole_lines(file: Path, place: str) -> Iterator[bytes]:
 def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
     """Parse block after block; the second value counts native histogram samples passed over."""
     before = 0
-    for block in _whole_lines(file, place):
+    for block in whole_lines(file, place):
         try:
             lines = pl.read_csv(
                 io.BytesIO(block),

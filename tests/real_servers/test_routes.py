@@ -215,6 +215,12 @@ def test_above_the_budget_nothing_is_fetched_and_a_shorter_span_is_proposed(
     assert not (tmp_path / "a").exists()
 
 
+def test_openmetrics_text_is_read_as_the_blocks_made_of_it(tmp_path, written_blocks):
+    text = {"kind": "openmetrics", "path": str(written_blocks.parent / "written.txt")}
+    blocks = studied(tmp_path / "tsdb", {"kind": "tsdb", "path": str(written_blocks)})
+    assert studied(tmp_path / "text", text) == blocks
+
+
 def test_match_narrows_what_is_fetched(tmp_path, written_server):
     one = asked(written_server, WRITTEN, match=['{replica="d0"}'])
     told = read_telemetry(config(one), tmp_path / "a")
@@ -250,7 +256,9 @@ def test_expressions_of_the_server_become_signals(tmp_path, written_server):
         match=[RUNNING],
         queries={"decode_tokens_per_second": query},
     )
-    told = read_telemetry(config(ask), tmp_path / "a")
+    own = {"name": "busy_ratio", "promql": f"avg by (service, pool) ({RUNNING} > bool 20)"}
+    told = read_telemetry(config(ask, signals=[own]), tmp_path / "a")
+    assert [row.quantity for row in told.series["chat", "production"] if row.metric == own["name"]]
     [row] = [r for rows in told.series.values() for r in rows if r.metric.startswith("decode_")]
     assert (row.service, row.pool, row.replica) == ("chat", "decode", None)
     assert told.facts[row.key].cadence_ms == 60_000
