@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.vocabulary.spoken import spoken_estimate
+from signalstudy.vocabulary.tables import html_table, text_table
+
 if TYPE_CHECKING:
+    import polars as pl
+
     from signalstudy.evidence.evidence import Evidence
     from signalstudy.policy.policy import Policy
     from signalstudy.ranking.ranking import Ranking
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from signalstudy.vocabulary.objectives import Objective
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ServiceStudy:
     """All stages of one service.
 
@@ -38,8 +43,39 @@ class ServiceStudy:
     policy_note: str
     quality: tuple[QualityCheck, ...]
 
+    def __repr__(self) -> str:
+        """Give the verdict in one line."""
+        return f"{self.service}: {self.ranking.summary}"
 
-@dataclass(frozen=True, slots=True)
+    def _repr_html_(self) -> str:
+        """Give the ranking, the threshold and the P/D ratio as tables for notebooks."""
+        nouns = (self.ranking, self.threshold, self.pd_ratio)
+        return "".join(noun._repr_html_() for noun in nouns)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StudyRanking:
+    """The rankings of all services, one under the other."""
+
+    rankings: tuple[Ranking, ...]
+
+    def frame(self) -> pl.DataFrame:
+        """Give one row per service and signal."""
+        import polars as pl  # noqa: PLC0415 - the noun stays light
+
+        return pl.concat([ranking.frame() for ranking in self.rankings], how="diagonal")
+
+    def __repr__(self) -> str:
+        """Give the verdict on each service, in at most ten lines."""
+        rows = [[ranking.service, ranking.summary] for ranking in self.rankings]
+        return text_table(["service", "verdict"], rows)
+
+    def _repr_html_(self) -> str:
+        """Give every service's ranking as a table for notebooks."""
+        return "".join(r._repr_html_() for r in self.rankings)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Study:
     """All services of one study. `start`, `end` are ISO 8601 UTC; `provenance` is for people."""
 
@@ -52,3 +88,34 @@ class Study:
     digest: str
     services: dict[str, ServiceStudy]
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ranking(self) -> StudyRanking:
+        """The signals of all services."""
+        return StudyRanking(tuple(service.ranking for service in self.services.values()))
+
+    def __repr__(self) -> str:
+        """Give what to follow and at what value, a line a service, in at most ten lines."""
+        return text_table(*self._table(), title=self._title())
+
+    def _repr_html_(self) -> str:
+        """Give the same as a table for notebooks."""
+        return html_table(*self._table(), title=self._title())
+
+    def _title(self) -> str:
+        span = f", {self.start} to {self.end}" if self.start else ""
+        return f"Study {self.name}{span}, signalstudy {self.tool_version}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        rows = []
+        for service in self.services.values():
+            best, threshold = service.ranking.best, service.threshold
+            rows.append(
+                [
+                    service.service,
+                    "nothing qualifies" if best is None else f"{best.pool}.{best.signal}",
+                    f"{spoken_estimate(threshold.target)} ({threshold.target.status})",
+                    "no policy" if service.policy is None else f"policy/{service.policy.name}.yaml",
+                ]
+            )
+        return ["service", "follow", "target per replica", "policy"], rows

@@ -10,7 +10,7 @@ from signalstudy.vocabulary.spoken import one_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDEST_CELL = 40
+_WIDEST_CELL = 48
 _WIDEST_TITLE = 110
 
 
