@@ -77,7 +77,7 @@ def test_what_is_no_number_is_counted(tmp_path):
         (f"{TOKENS}{{{INNER} 1 2", "is no sample"),
         (f"{TOKENS}{{a=b}} 1 2", "cannot read the labels"),
         ('{a="b"} 1 2', "cannot read the labels"),
-        ("\x00\x02 x", "is no sample"),
+        ("\x00\x02", "is no sample"),
     ],
 )
 def test_a_line_that_is_no_sample_is_named(tmp_path, line, said):
