@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 import sys
 import traceback
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
     from signalstudy.study.study import Study
 
 FORMATS = ("table", "json", "csv")
-LATER_COMMANDS = ("init", "explain", "lint", "replay")
+LATER_COMMANDS = ("init", "explain", "replay")
 EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
+EXIT_LINT_ERROR = 1
 
 
 class _Commands(click.Group):
@@ -195,6 +197,48 @@ def export_policy(path: Path, to: str, queries: tuple[str, ...], *, debug: bool)
         from signalstudy.scalers.export import export, parse_queries  # noqa: PLC0415
 
         click.echo(export(read_policy(path), to, parse_queries(queries)), nl=False)
+
+
+@commands.command("lint")
+@click.argument(
+    "paths", metavar="FILE.YAML...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--on",
+    metavar="STUDY.TOML",
+    type=click.Path(path_type=Path),
+    help="Hold the files against this study; its study.json will do.",
+)
+@_common
+def lint_files(
+    paths: tuple[Path, ...],
+    on: Path | None,
+    out: Path | None,
+    service: str | None,
+    form: str,
+    *,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Say what of a policy or a manifest will not work as intended; exit 1 on an error."""
+    with _errors(debug=debug):
+        from signalstudy.lint.finding import findings_text  # noqa: PLC0415 - heavy only when used
+        from signalstudy.lint.lint import lint  # noqa: PLC0415
+        from signalstudy.policy.read import read_text  # noqa: PLC0415
+        from signalstudy.study.facts import study_facts  # noqa: PLC0415
+
+        texts = {str(path): read_text(path) for path in paths}
+        facts = None
+        if on is not None:
+            with _progress(quiet=quiet) as say:
+                facts = study_facts(on, service=service, out=out, progress=say)
+        findings = lint(texts, facts=facts)
+        if form == "table":
+            click.echo(findings_text(findings), nl=False)
+        else:
+            _print_rows([dataclasses.asdict(finding) for finding in findings], form)
+        if any(finding.severity == "error" for finding in findings):
+            sys.exit(EXIT_LINT_ERROR)
 
 
 @commands.command()
