@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.timeline.demand import SERVED_SIGNALS, UNCACHED, demand_of, work_of
+from signalstudy.timeline.demand import SERVED_SIGNALS, UNCACHED, demand_of
 from signalstudy.timeline.gathered import Gathered, gather_samples
 from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import WINDOW_SECONDS, window_quantiles
@@ -19,6 +19,7 @@ from signalstudy.timeline.replicas import (
     replicas_of,
     startup_durations,
 )
+from signalstudy.timeline.served import served_of
 from signalstudy.timeline.signals import LATENCIES, signals_of
 from signalstudy.timeline.slo import observed_at, slo_counts
 from signalstudy.timeline.timeline import (
@@ -164,25 +165,10 @@ def _pool(
         starting_replicas=starting,
         signals=by_pool.get(pool, {}),
         demand=demand,
-        served_per_second=_served(pool, by_pool, demand),
+        served_per_second=served_of(gathered, pool, by_pool, demand),
         replicas_source=source,
         hardware=tuple(sorted(hardware)),
     )
-
-
-def _served(
-    pool: str, by_pool: dict[str, dict[str, SignalSeries]], demand: Demand | None
-) -> Floats | None:
-    """Give the work a pool did, from its own counters, else from the gateway's."""
-    for owner in (pool, "gateway"):
-        for kind in work_of(pool).kinds:
-            signal = by_pool.get(owner, {}).get(SERVED_SIGNALS[kind])
-            if signal is not None:
-                return signal.values
-    if demand is not None and demand.unit == "requests":
-        finished = by_pool.get(pool, {}).get("requests_per_second")
-        return None if finished is None else finished.values
-    return None
 
 
 def _gateway(
