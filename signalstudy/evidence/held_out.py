@@ -26,6 +26,22 @@ def fold_of_steps(blocks: Blocks) -> NDArray[np.intp]:
     return (blocks.of_step + blocks.of_step // folds) % folds
 
 
+def residuals_of(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:
+    """Give what a monotone curve of `reference` (n,) leaves of `signal` (n,), neither too well fit.
+
+    A curve errs too little where it was fitted and about as much too much where it was not. So
+    these are the held-out residuals, scaled to the mean square of both kinds: within a hundredth of
+    the noise's own where the held-out ones alone stand 13 % off (benchmarks/calibration).
+    """
+    held_out = signal - predict_held_out(signal, reference, blocks)
+    known = np.isfinite(held_out)
+    order = np.flatnonzero(known)[np.argsort(reference[known], kind="stable")]
+    levels, curve = _curve(reference[order], signal[order])
+    fitted = signal[order] - np.interp(reference[order], levels, curve)
+    outside, inside = float(np.nansum(held_out**2)), float((fitted**2).sum())
+    return held_out * np.sqrt((1.0 + inside / outside) / 2.0) if outside > 0.0 else held_out
+
+
 def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:
     """Predict `signal` (n,) from `reference` (n,) by isotonic regression on other blocks of time.
 
@@ -42,11 +58,15 @@ def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Float
         training = order[fold_of[order] != fold]
         if not training.size:
             continue
-        x, y = reference[training], signal[training]
-        rises = float(((x - x.mean()) * (y - y.mean())).sum()) >= 0.0
-        levels, first = np.unique(x, return_index=True)
-        counts = np.diff(np.append(first, x.size)).astype(np.float64)
-        means = np.add.reduceat(y, first) / counts
-        curve = isotonic_regression(means, weights=counts, increasing=rises).x
+        levels, curve = _curve(reference[training], signal[training])
         prediction[held_out] = np.interp(reference[held_out], levels, curve)
     return prediction
+
+
+def _curve(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Fit a monotone curve to y (n,) over ascending x (n,): its levels and heights."""
+    rises = float(((x - x.mean()) * (y - y.mean())).sum()) >= 0.0
+    levels, first = np.unique(x, return_index=True)
+    counts = np.diff(np.append(first, x.size)).astype(np.float64)
+    means = np.add.reduceat(y, first) / counts
+    return levels, np.asarray(isotonic_regression(means, weights=counts, increasing=rises).x)

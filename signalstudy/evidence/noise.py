@@ -22,9 +22,9 @@ LEAST_UNEXPLAINED = 1e-6
 """R2 is held below 1 by this much: a signal that demand fixes gets 10^6, not infinity."""
 
 
-CURVE_COST = 0.05
-"""Least half width, as a share of the ratio: the curve is itself estimated, and costs 1 to 8 % of
-the ratio on a day of steps of 10 s, most where there is hardly any noise."""
+CURVE_COST = 0.02
+"""Least half width, as a share of the ratio: the curve is itself estimated, and costs about as
+much of the ratio on a day of steps of 10 s."""
 
 
 def signal_to_noise_ratio(prepared: Prepared) -> Estimate:

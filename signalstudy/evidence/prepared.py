@@ -17,7 +17,7 @@ from signalstudy.evidence.crosscovariance import (
     identified_range,
     search_lag,
 )
-from signalstudy.evidence.held_out import predict_held_out
+from signalstudy.evidence.held_out import residuals_of
 from signalstudy.evidence.response import Response, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
 from signalstudy.evidence.warning import judge_warning, why_no_breaches
@@ -116,8 +116,8 @@ class Prepared:
 
     @cached_property
     def noise(self) -> Floats:
-        """What demand does not explain: the signal minus its held-out prediction (n,)."""
-        return self.signal - predict_held_out(self.signal, self.reference, self.blocks)
+        """What demand does not explain of the signal (n,)."""
+        return residuals_of(self.signal, self.reference, self.blocks)
 
     @cached_property
     def no_breaches(self) -> str:
