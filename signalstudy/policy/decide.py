@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.policy import Policy
     from signalstudy.policy.rules import FloorRule, GuardRule, PoolRule, SignalRule
-    from signalstudy.policy.state import Bools, Floats, Observation, State
+    from signalstudy.policy.state import Bools, Floats, Numbers, Observation, State
 
 DAY_SECONDS = 86400.0
 ROUNDING_SLACK = 1e-9
@@ -176,7 +176,7 @@ def _step(
     wanted: Floats,
     tier_ratio: Floats,
     is_held: Bools,
-    floor: int,
+    floor: Floats,
 ) -> PoolStep:
     """Hold a wanted number to cool-downs, step limits and bounds."""
     out_at, in_at = last_scaled(state, pool.pool)
@@ -191,26 +191,28 @@ def _step(
     lowest = current - np.maximum(1.0, _round_up(current * pool.scale_in_step_ratio))
     moved = np.clip(wanted, lowest, highest)
     moved = np.where(is_cooling | is_blocked, current, moved)
-    replicas = np.clip(moved, max(pool.min_replicas, floor), pool.max_replicas)
+    replicas = np.clip(moved, np.maximum(pool.min_replicas, floor), pool.max_replicas)
     return PoolStep(current, desired, wanted, tier_ratio, is_cooling, is_blocked, replicas)
 
 
-def _floor(pool: PoolRule, floors: tuple[FloorRule, ...], now_seconds: float) -> int:
+def _floor(pool: PoolRule, floors: tuple[FloorRule, ...], now_seconds: Numbers) -> Floats:
     """Give the highest periodic floor that holds now (UTC), never above the pool's maximum."""
-    replicas = [
-        floor.replicas.get(pool.pool, 0) for floor in floors if _is_within(floor, now_seconds)
-    ]
-    return min(max(replicas, default=0), pool.max_replicas)
+    now = np.asarray(now_seconds, dtype=float)
+    highest = np.zeros_like(now)
+    for floor in floors:
+        replicas = floor.replicas.get(pool.pool, 0)
+        highest = np.maximum(highest, np.where(_is_within(floor, now), replicas, 0))
+    return np.minimum(highest, pool.max_replicas)
 
 
-def _is_within(floor: FloorRule, now_seconds: float) -> bool:
-    days, second = divmod(now_seconds, DAY_SECONDS)
-    weekday = (int(days) + 3) % 7  # 1 January 1970 was a Thursday
+def _is_within(floor: FloorRule, now_seconds: Floats) -> Bools:
+    days, second = np.divmod(now_seconds, DAY_SECONDS)
+    weekday = (days + 3) % 7  # 1 January 1970 was a Thursday
+    days_on = sorted(floor.weekdays)
+    is_on, was_on = np.isin(weekday, days_on), np.isin((weekday - 1) % 7, days_on)
     if floor.from_seconds < floor.to_seconds:
-        return weekday in floor.weekdays and floor.from_seconds <= second < floor.to_seconds
-    began_today = weekday in floor.weekdays and second >= floor.from_seconds
-    began_yesterday = (weekday - 1) % 7 in floor.weekdays and second < floor.to_seconds
-    return began_today or began_yesterday
+        return is_on & (floor.from_seconds <= second) & (second < floor.to_seconds)
+    return (is_on & (second >= floor.from_seconds)) | (was_on & (second < floor.to_seconds))
 
 
 def _round_up(replicas: Floats) -> Floats:
