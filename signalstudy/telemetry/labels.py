@@ -73,9 +73,9 @@ def _first(labels: dict[str, str], names: tuple[str, ...]) -> str | None:
 
 def _pool(labels: dict[str, str], config: StudyConfig, place: str, *, strict: bool) -> str | None:
     for pool, rules in config.labels.pools.items():
-        if rules and all(
-            name in labels and re.fullmatch(rule, labels[name]) for name, rule in rules.items()
-        ):
+        # Exporters know a pod by different labels: those that a series has must all agree.
+        told = [(rule, labels[name]) for name, rule in rules.items() if name in labels]
+        if told and all(re.fullmatch(rule, value) for rule, value in told):
             return pool
     word = _first(labels, config.labels.pool)
     if word is None:
