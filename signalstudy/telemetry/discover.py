@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
 from signalstudy.telemetry.labels import identify, read_labels
+from signalstudy.telemetry.pods import OUTSIDE, Pods
 from signalstudy.vocabulary.signals import (
     HISTOGRAM_PARTS,
     SourceMetric,
@@ -105,8 +106,10 @@ def discover(raw: Iterable[RawSeries], config: StudyConfig) -> Discovery:
     rows: list[SeriesRow] = []
     left_out: Counter[str] = Counter()
     misplaced: Counter[str] = Counter()
+    raw = list(raw)
+    pods = _pods(raw, config)
     for series in raw:
-        meant = _meanings(series, config)
+        meant = _meanings(series, config, pods)
         if not meant:
             left_out[series.metric] += 1
         for row in meant:
@@ -119,11 +122,23 @@ def discover(raw: Iterable[RawSeries], config: StudyConfig) -> Discovery:
         "Map them in study.toml under [labels.pools]."
         for metric, count in sorted(misplaced.items())
     ]
+    notes += pods.notes()
     kept = _without_pool_totals(_least_precedence(_one_of_each(rows, notes)))
     return Discovery(tuple(kept), dict(left_out), tuple(notes))
 
 
-def _meanings(series: RawSeries, config: StudyConfig) -> list[SeriesRow]:
+def _pods(raw: Iterable[RawSeries], config: StudyConfig) -> Pods:
+    """Learn from the engines' series whose pods there are."""
+    pods = Pods()
+    for series in raw:
+        if any(entry.scope == "engine" for entry in find_source(series.metric)):
+            place = f"[[sources]] {series.source}"
+            labels = read_labels(series.labels, place)
+            pods.add(labels, identify(labels, config, place, strict=False))
+    return pods
+
+
+def _meanings(series: RawSeries, config: StudyConfig, pods: Pods) -> list[SeriesRow]:
     place = f"[[sources]] {series.source}"
     labels = read_labels(series.labels, place)
     entries = _entries(series, labels, config.signals)
@@ -131,6 +146,9 @@ def _meanings(series: RawSeries, config: StudyConfig) -> list[SeriesRow]:
         return []
     is_table = series.source_form in ("long", "wide")
     identity = identify(labels, config, place, strict=is_table)
+    if all(entry.scope in OUTSIDE for entry in entries):
+        names_service = all(name in labels for name in config.labels.service)
+        identity = pods.join(series.metric, labels, identity, names_service=names_service)
     rows = []
     for entry in entries:
         shape = _shape(series, entry)
