@@ -31,6 +31,7 @@ FEWEST_DAYS = 3
 """Days from which on each hour is redrawn from the same hour of other days."""
 SHARE_OF_REPLICATES_NEEDED = 0.9
 NORMAL_QUANTILE = 1.959964
+LEAST_FREEDOM = 3.0
 MOST_CARRY_OVER = 0.8
 """Correlation of neighbouring blocks above which a record of this length cannot tell how much."""
 
@@ -129,7 +130,8 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
     sqrt(m / (m - strata)) for means being taken out, t / z for a spread estimated from few, and
     sqrt((1 + rho) / (1 - rho)) where neighbouring blocks err alike. rho: correlation of the
     influence of each block with that of the next; the influence is the covariance of its weight
-    with the result (infinitesimal jackknife; Efron 2014, JASA 109).
+    with the result (infinitesimal jackknife; Efron 2014, JASA 109). Few are also those that count
+    where few blocks have most of the influence: 3 (sum u^2)^2 / sum u^4, which is m for normal u.
     """
     finite = np.isfinite(replicates)
     weights = blocks.weights[finite][:, blocks.drawn]
@@ -140,8 +142,10 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
     rho = float((influence[1:] * influence[:-1]).sum()) / power if power > 0.0 else 0.0
     # The correlation of a short series is too small by about this much (Kendall 1954).
     rho = float(np.clip(rho + (1.0 + 3.0 * rho) / m, 0.0, MOST_CARRY_OVER))
-    independent = (m - blocks.strata) * (1.0 - rho) / (1.0 + rho)
-    student = float(stdtrit(max(independent, 2.0), 0.975)) / NORMAL_QUANTILE
+    fourth = float((influence**4).sum())
+    alike = 3.0 * power**2 / fourth - 1.0 if fourth > 0.0 else float(m)
+    freedom = min(m - blocks.strata, alike) * (1.0 - rho) / (1.0 + rho)
+    student = float(stdtrit(max(freedom, LEAST_FREEDOM), 0.975)) / NORMAL_QUANTILE
     return student * float(np.sqrt(m / (m - blocks.strata) * (1.0 + rho) / (1.0 - rho)))
 
 

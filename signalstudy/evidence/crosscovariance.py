@@ -37,6 +37,8 @@ LEAST_PROBABILITY = 1e-4
 DECORRELATION_TIMES_APART = 5
 FEWEST_INDEPENDENT_SHIFTS = 8
 OUTLIER_DEVIATIONS = 10.0
+BEYOND = 3
+STRONGER = 1.1
 SMEAR = 0.1
 """A cross-correlation this far from demand's own, shifted, is more than a pure delay."""
 
@@ -62,6 +64,8 @@ class LagSearch:
     lag is not identified. `resampled_steps` (replicates,): the same in each block resample.
     `correlation`: its height, signed. `probability`: of a peak at least this high without any
     relation, from circular shifts. `independent_shifts`: how many of those are worth one each.
+    `stronger_beyond_steps`: a lag up to three times the longest searched at which the correlation
+    is higher still, 0 where there is none.
     """
 
     window: SearchWindow
@@ -72,6 +76,7 @@ class LagSearch:
     probability: float
     independent_shifts: float
     is_smeared: bool
+    stronger_beyond_steps: int = 0
 
     @property
     def can_tell_chance(self) -> bool:
@@ -120,6 +125,7 @@ def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: B
     near = max(1, window.lag // GUESS_SHARE)
     soon = covariance[window.lag : window.lag + near + 1]
     probability, shifts = circular_shift_probability(fast_signal, fast_reference, window.lag)
+    far = _covariance_at(fast_signal, fast_reference, BEYOND * window.lag)
     height = covariance[int(np.abs(covariance).argmax())] / scale
     return LagSearch(
         window=window,
@@ -130,6 +136,7 @@ def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: B
         probability=probability,
         independent_shifts=shifts,
         is_smeared=_is_smeared(covariance, fast_reference, blocks, window.lag),
+        stronger_beyond_steps=_stronger_beyond(far, window.lag),
     )
 
 
@@ -158,6 +165,11 @@ def identified_range(search: LagSearch, step_seconds: float) -> tuple[float, flo
             f"The lag is not identified: the correlation is strongest at or near the longest lag "
             f"searched, {limit:g} s, so the lag is that long or longer, or there is none."
         )
+    if search.stronger_beyond_steps:
+        raise NotEnoughDataError(
+            f"The lag is not identified: the correlation is stronger at "
+            f"{search.stronger_beyond_steps * step_seconds:g} s, beyond the {limit:g} s searched."
+        )
     low, high = central_range(resampled)
     middle = resampled[(resampled >= low) & (resampled <= high)]
     gaps = np.diff(middle)
@@ -173,6 +185,30 @@ def identified_range(search: LagSearch, step_seconds: float) -> tuple[float, flo
             f"{high * step_seconds:.1f} s."
         )
     return low, high
+
+
+def _covariance_at(signal: Floats, reference: Floats, limit: int) -> Floats:
+    """Covariance at lags from -limit to limit (2 limit + 1,), as far as the record reaches."""
+    n = signal.size
+    limit = min(limit, n // 3)
+    size = next_fast_len(n + limit)
+    sums = []
+    for x, y in (
+        (np.nan_to_num(reference), np.nan_to_num(signal)),
+        (np.isfinite(reference).astype(float), np.isfinite(signal).astype(float)),
+    ):
+        products = irfft(np.conj(rfft(x, size)) * rfft(y, size), size)
+        sums.append(np.concatenate((products[size - limit :], products[: limit + 1])))
+    return _covariance(sums[0], sums[1])
+
+
+def _stronger_beyond(covariance: Floats, limit: int) -> int:
+    """Find a lag beyond `limit` with a larger covariance than any within, else 0."""
+    middle = covariance.size // 2
+    size = np.abs(covariance)
+    best = int(size.argmax()) - middle
+    within = size[max(0, middle - limit) : middle + limit + 1].max()
+    return best if abs(best) > limit and size.max() > STRONGER * within else 0
 
 
 def _prepare_fast_part(values: Floats, width: int) -> Floats:

@@ -47,7 +47,7 @@ def gather_evidence(
     until new capacity serves. Measures that cannot answer say so in a sentence.
     """
     signals = tuple(
-        _gather_signal(view_signal(timeline, pool, series, seed, horizon_seconds), series.source)
+        gather_view(view_signal(timeline, pool, series, seed, horizon_seconds), series.source)
         for pool in timeline.pools.values()
         for series in pool.signals.values()
     )
@@ -101,7 +101,7 @@ def view_signal(
     )
 
 
-def _gather_signal(view: SignalView, source: str) -> SignalEvidence:
+def gather_view(view: SignalView, source: str = "") -> SignalEvidence:
     """Ask every measure of one signal."""
     prepared = Prepared(view)
     days = float(np.isfinite(view.signal).sum()) * view.step_seconds / 86400.0

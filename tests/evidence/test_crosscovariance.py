@@ -6,6 +6,7 @@ from signalstudy.evidence.crosscovariance import (
     _lagged_block_sums,
     choose_window,
     effective_count,
+    identified_range,
     search_lag,
 )
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -96,3 +97,23 @@ def test_too_few_pairs_are_refused_with_their_number():
         search_lag(np.arange(12.0), np.arange(12.0), 10.0, cut_blocks(12, 10.0, 0))
     with pytest.raises(NotEnoughDataError, match="Only 12 steps"):
         effective_count(np.arange(12.0), np.arange(12.0))
+
+
+@pytest.mark.parametrize("late_steps", [-150, 100, 150])
+def test_a_lag_out_of_reach_is_not_taken_for_one_within(late_steps):
+    admitted = 0
+    for seed in range(10):
+        demand = day_of_demand(seed)
+        signal = np.roll(demand, late_steps)
+        search = search_lag(signal, demand, 10.0, cut_blocks(demand.size, 10.0, 0))
+        try:
+            identified_range(search, 10.0)
+        except NotEnoughDataError:
+            admitted += 1
+    assert admitted == 10
+
+
+def test_a_lag_within_reach_has_nothing_stronger_beyond():
+    demand = day_of_demand()
+    search = search_lag(np.roll(demand, 30), demand, 10.0, cut_blocks(demand.size, 10.0, 0))
+    assert search.stronger_beyond_steps == 0

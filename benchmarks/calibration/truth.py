@@ -1,0 +1,132 @@
+"""The right answers of a record: what its process does on average, at the demand it visits.
+
+The curve of a response comes from a long record without noise of the same process; a record's
+shape, range and clarity are those of that curve over the demand that the record visits. Lag,
+correlation and the response to replicas are those of the process itself. What noise of a known
+variance adds is worked in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.calibration.cells import LAGS_IN_STEPS, draw_record
+from signalstudy.evidence.measures import MEASURES
+from signalstudy.evidence.prepared import Prepared
+from signalstudy.evidence.response import tabulate
+from signalstudy.vocabulary.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from benchmarks.calibration.cells import Cell, Drawn
+
+    Floats = NDArray[np.float64]
+
+LONG_DAYS = 60.0
+SEED = 715517
+CURVE_BINS = 1000
+SHAPES = ("linearity_ratio", "demand_elasticity", "gain_ratio", "dynamic_range_ratio")
+OF_THE_PROCESS = ("demand_correlation", "capacity_elasticity", "lag_seconds", "seen_lag_seconds")
+DISTORTION = "cache_distortion_ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What holds for one signal of a cell, whatever the record.
+
+    `steps`, `minutes`: the mean signal over levels of the reference, (2, bins): at steps, and of
+    means over minutes. `unexplained`: variance at steps that the curve leaves without any noise.
+    """
+
+    answers: dict[str, float]
+    variance: float
+    steps: Floats
+    minutes: Floats
+    unexplained: float
+
+
+def truth_of(cell: Cell, number: int, drawn: Drawn) -> dict[str, float]:
+    """Give the right answers of one signal of record `number` of a cell, by measure.
+
+    What is missing has no right answer: a measure that the cell cannot tell.
+    """
+    silent = replace(cell, days=LONG_DAYS, noise_ratio=0.0)
+    process = _processes(silent, number % len(LAGS_IN_STEPS))[drawn.noisy.name]
+    noise = (cell.noise_ratio * float(drawn.without_noise.signal.mean())) ** 2
+    prepared = Prepared(drawn.noisy)
+    x = prepared.smooth(prepared.reference)
+    # The shape measures see this curve in place of the record's own response.
+    prepared.__dict__["response"] = tabulate(_read(process.minutes, x), x, prepared.blocks)
+    truth = process.answers | _asked(prepared, SHAPES)
+    truth["demand_correlation"] *= (process.variance / (process.variance + noise)) ** 0.5
+    explained = float(np.nanvar(_read(process.steps, prepared.reference)))
+    unexplained = process.unexplained + noise
+    low, high = prepared.response.ends(prepared.response.fit)
+    truth["signal_to_noise_ratio"] = explained / unexplained
+    truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
+    truth |= _asked(Prepared(drawn.without_noise), [DISTORTION])
+    if not cell.smear_seconds:
+        truth["lag_seconds"] = cell.lag_seconds(number)
+        truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds
+    return truth
+
+
+@lru_cache(maxsize=256)
+def _processes(silent: Cell, number: int) -> dict[str, Process]:
+    """Learn each signal's process from one long record without noise."""
+    return {
+        drawn.noisy.name: _learn(Prepared(drawn.noisy))
+        for drawn in draw_record(silent, number, SEED)
+    }
+
+
+def _learn(prepared: Prepared) -> Process:
+    x, y = prepared.reference, prepared.signal
+    steps = _curve(x, y)
+    return Process(
+        answers=_asked(prepared, OF_THE_PROCESS),
+        variance=float(np.nanvar(y)),
+        steps=steps,
+        minutes=_curve(prepared.smooth(x), prepared.smooth(y)),
+        unexplained=float(np.nanvar(y - _read(steps, x))),
+    )
+
+
+def _curve(x: Floats, y: Floats) -> Floats:
+    """Average x and y (n,) in bins of equal counts of x: (2, bins)."""
+    known = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[known])
+    parts = np.array_split(order, CURVE_BINS)
+    return np.array([[values[known][part].mean() for part in parts] for values in (x, y)])
+
+
+def _read(curve: Floats, at: Floats) -> Floats:
+    """Read a curve (2, bins) off (n,), its ends drawn out straight by their last tenth."""
+    levels, heights = curve
+    tenth = levels.size // 10
+    low, high = (
+        np.polyfit(levels[part], heights[part], 1) for part in (slice(tenth), slice(-tenth, None))
+    )
+    inside = np.interp(at, levels, heights)
+    below = np.where(at < levels[0], np.polyval(low, at), inside)
+    return np.where(at > levels[-1], np.polyval(high, at), below)
+
+
+def _asked(prepared: Prepared, names: Iterable[str]) -> dict[str, float]:
+    """Ask some measures of one signal, and keep what they can answer."""
+    answers = {}
+    for name in names:
+        try:
+            value = MEASURES[name].function(prepared).value
+        except NotEnoughDataError:
+            continue
+        if value is not None:
+            answers[name] = value
+    return answers
