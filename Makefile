@@ -3,7 +3,7 @@
 #   make demo    install what the lock says, study the shipped sample, say where the report is
 #   make test    the same with the tools of development, then every test
 #   make lint    ruff, mypy, import-linter, sqlfluff
-#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make clean
+#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make calibrate;  make clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,7 +19,7 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench clean
+.PHONY: help demo test lint wheel check-wheel lock bench calibrate clean
 
 help:
 	@sed -n '3,6s/^# *//p' Makefile
@@ -55,6 +55,10 @@ LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
+
+# about a minute a cell and 50 records on one core
+calibrate: $(VENV)/.dev
+	$(BIN)/python benchmarks/calibration/run.py --services $(or $(SERVICES),100)
 
 clean:
 	rm -rf $(VENV) dist build $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.calibration.cells import draw_record
-from benchmarks.calibration.truth import truth_of
+from benchmarks.calibration.truth import LONG_DAYS, truth_of
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -41,13 +41,18 @@ class Coverage:
     bias: float
 
 
-def judge_cell(cell: Cell, records: int, *, seed: int) -> list[Coverage]:
-    """Ask every measure of every signal of `records` records of one cell."""
+def judge_cell(
+    cell: Cell, records: int, *, seed: int, long_days: float = LONG_DAYS
+) -> list[Coverage]:
+    """Ask every measure of every signal of `records` records of one cell.
+
+    `long_days`: length of the record that the right answers are learned from.
+    """
     answers: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for number in range(records):
         for drawn in draw_record(cell, number, seed):
             prepared = Prepared(drawn.noisy)
-            for name, right in truth_of(cell, number, drawn).items():
+            for name, right in truth_of(cell, number, drawn, long_days=long_days).items():
                 row = (right, *_answer(name, prepared))
                 answers.setdefault((drawn.noisy.name, name), []).append(row)
     return [

@@ -52,12 +52,14 @@ class Process:
     unexplained: float
 
 
-def truth_of(cell: Cell, number: int, drawn: Drawn) -> dict[str, float]:
+def truth_of(
+    cell: Cell, number: int, drawn: Drawn, *, long_days: float = LONG_DAYS
+) -> dict[str, float]:
     """Give the right answers of one signal of record `number` of a cell, by measure.
 
     What is missing has no right answer: a measure that the cell cannot tell.
     """
-    silent = replace(cell, days=LONG_DAYS, noise_ratio=0.0)
+    silent = replace(cell, days=long_days, noise_ratio=0.0)
     process = _processes(silent, number % len(LAGS_IN_STEPS))[drawn.noisy.name]
     noise = (cell.noise_ratio * float(drawn.without_noise.signal.mean())) ** 2
     prepared = Prepared(drawn.noisy)
