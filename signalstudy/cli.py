@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from signalstudy.study.study import Study
 
 FORMATS = ("table", "json", "csv")
-LATER_COMMANDS = ("init", "explain", "replay")
+LATER_COMMANDS = ("explain", "replay")
 EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 EXIT_LINT_ERROR = 1
 
@@ -77,6 +77,19 @@ def demo(out: Path, *, quiet: bool, debug: bool) -> None:
 
     with _errors(debug=debug):
         _run(shipped("sample") / "study.toml", out, None, "table", quiet=quiet, strict=False)
+
+
+@commands.command()
+@click.option("--from", "source", help="A server's address, a TSDB folder, or files.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("study.toml"))
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def init(source: str | None, out: Path, *, debug: bool) -> None:
+    """Write a commented study.toml, filled in from what the source holds."""
+    from signalstudy.study.init import write_study_file  # noqa: PLC0415 - heavy only when used
+
+    with _errors(debug=debug):
+        for sentence in write_study_file(source, out):
+            click.echo(sentence)
 
 
 @commands.command()
