@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LEAST, MOST = 0.93, 0.98
-HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=100, help="records a cell")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--cells", type=int, nargs="*", help="numbers of cells; all by default")
-    parser.add_argument("--out", type=Path, default=HERE / "out")
+    parser.add_argument("--out", type=Path, default=Path("calibration-study"))
     options = parser.parse_args()
     cells = well_posed_cells()
     chosen = cells if options.cells is None else [cells[place] for place in options.cells]
