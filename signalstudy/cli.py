@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from signalstudy.study.study import Study
 
 FORMATS = ("table", "json", "csv")
-LATER_COMMANDS = ("explain", "replay")
+LATER_COMMANDS = ("replay")
 EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 EXIT_LINT_ERROR = 1
 
@@ -190,6 +190,36 @@ def report(
 
         study, folder = _study(path, out, service, quiet=quiet)
         click.echo(str(write_report(study, folder)))
+
+
+@commands.command()
+@click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+@click.option("--signal", "name", required=True, metavar="POOL.SIGNAL", help="The signal.")
+@click.option("--measure", metavar="MEASURE", help="Only this number; all of them without it.")
+@_common
+def explain(
+    path: Path,
+    name: str,
+    measure: str | None,
+    out: Path | None,
+    service: str | None,
+    *,
+    form: str,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Say how a number came about: window, rows, formula, interval, and PromQL to paste."""
+    with _errors(debug=debug):
+        from signalstudy.study import explain as stage  # noqa: PLC0415 - heavy only when used
+
+        with _progress(quiet=quiet) as say:
+            found = stage.explain_study(
+                path, name, measure=measure, out=out, service=service, progress=say
+            )
+        if form == "table":
+            click.echo(stage.explanation_text(found), nl=False)
+        else:
+            _print_rows(stage.explanation_rows(found), form)
 
 
 @commands.command("export")
