@@ -1,0 +1,212 @@
+"""How a number came about, on a small planted study and through the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from signalstudy.cli import commands
+from signalstudy.config import parse_config, read_config
+from signalstudy.evidence.measures import MEASURES
+from signalstudy.study.explain import (
+    explain,
+    explain_study,
+    explanation_rows,
+    explanation_text,
+)
+from signalstudy.study.grafana import pool_matchers, signal_promql
+from signalstudy.study.run import run_study
+from signalstudy.synthetic.generate import generate_service
+from signalstudy.synthetic.service import ServiceSpec
+from signalstudy.synthetic.write import write_table
+from signalstudy.telemetry.read import read_telemetry
+from signalstudy.vocabulary.errors import UnknownNameError
+
+SPEC = ServiceSpec(days=0.1, step_seconds=15.0)
+SIGNAL = "decode.decode_tokens_per_second"
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("planted")
+    return write_table(generate_service(SPEC, seed=3), folder)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("out")
+
+
+@pytest.fixture(scope="module")
+def ran(planted, out):
+    config = read_config(planted)
+    study = run_study(planted, out=out)
+    return study, config, read_telemetry(config, out)
+
+
+@pytest.fixture(scope="module")
+def whole(ran):
+    return explain(*ran, SIGNAL, None)
+
+
+def test_every_measure_of_the_signal_is_explained_with_its_formula(whole):
+    (found,) = whole
+    numbers = {number.measure: number for number in found.numbers}
+    assert set(MEASURES) <= set(numbers)
+    for number in numbers.values():
+        assert number.question.endswith("?")
+        assert number.formula.endswith(".")
+    assert "S_xy / sqrt(S_xx S_yy)" in numbers["demand_correlation"].formula
+
+
+def test_the_steps_used_and_left_out_add_up_to_the_span(whole):
+    origin = dict(whole[0].origin)
+    used, all_steps = (
+        int(count.replace(",", ""))
+        for count in re.match(r"([\d,]+) of ([\d,]+) steps used", origin["rows"]).groups()
+    )
+    left = [int(c.replace(",", "")) for c in re.findall(r"([\d,]+) (?:in|without)", origin["rows"])]
+    assert used + sum(left) == all_steps
+    assert f"{all_steps:,} steps of 15 s" in origin["span"]
+
+
+def test_the_correlation_rests_on_the_steps_that_are_said_to_be_used(whole):
+    note = next(n for n in whole[0].numbers if n.measure == "effective_observations").estimate.note
+    paired = int(re.match(r"(\d+) steps hold both", note)[1])
+    used = int(dict(whole[0].origin)["rows"].split(" of ")[0].replace(",", ""))
+    assert used - 60 <= paired <= used  # the lag's shift loses some at an end
+
+
+def test_what_a_replica_bears_is_explained_beside_the_evidence(whole):
+    assert {"capacity", "target"} <= {number.measure for number in whole[0].numbers}
+
+
+def test_one_measure_alone(ran):
+    (found,) = explain(*ran, SIGNAL, "lag_seconds")
+    assert [number.measure for number in found.numbers] == ["lag_seconds"]
+    text = explanation_text([found])
+    assert "lag_seconds: How late is it, of its own?" in text
+    assert "demand_correlation" not in text
+
+
+def test_unknown_names_are_answered_with_the_choices(ran):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'decode\.decode_tokens_per_second'"):
+        explain(*ran, "decode.decode_tokens", None)
+    with pytest.raises(UnknownNameError, match=r"unknown measure 'lag'.*Known: .*lag_seconds"):
+        explain(*ran, SIGNAL, "lag")
+
+
+def test_a_signal_that_is_not_in_the_data_says_why_and_has_no_values(ran):
+    (service,) = ran[0].services.values()
+    absent = next(one for one in service.ranking.signals if one.verdict == "unavailable")
+    name = f"{absent.pool}.{absent.signal}"
+    (found,) = explain(*ran, name, None)
+    assert dict(found.origin)["verdict"].startswith("unavailable: ")
+    assert all(number.estimate.value is None for number in found.numbers)
+    with pytest.raises(UnknownNameError, match="unknown measure 'lag_seconds'"):
+        explain(*ran, name, "lag_seconds")
+
+
+def test_the_command_prints_what_the_function_gives(planted, out, whole):
+    arguments = [str(planted), "--signal", SIGNAL, "--out", str(out), "--quiet"]
+    with contextlib.chdir(out):
+        done = CliRunner().invoke(commands, ["explain", *arguments, "--format", "json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == explanation_rows(whole)
+
+
+def test_what_was_dropped_of_a_counter_is_counted(tmp_path):
+    stamps = [1767571200 + 15 * i for i in range(960)]
+    served = [100.0 * i for i in range(480)] + [100.0 * i for i in range(480)]  # one reset
+    rows = {"timestamp": stamps, "metric": ["vllm:generation_tokens_total"] * 960, "value": served}
+    frame = pl.DataFrame(rows).with_columns(pod=pl.lit("a"), pool=pl.lit("decode"))
+    pl.concat([frame, frame[:7]]).write_parquet(tmp_path / "t.parquet")  # and seven copies
+    (tmp_path / "study.toml").write_text(
+        '[study]\nname = "drops"\n[[sources]]\nkind = "table"\npath = "t.parquet"\n'
+    )
+    (found,) = explain_study(tmp_path / "study.toml", SIGNAL, out=tmp_path / "out")
+    source = dict(found.origin)["source"]
+    assert source.startswith("vllm:generation_tokens_total: 1 series")
+    assert "7 copies of a sample" in source
+    assert "1 counter resets" in source
+
+
+def config(labels=""):
+    text = f'[study]\nname="a"\n[[sources]]\nkind="table"\npath="x"\n{labels}'
+    return parse_config(tomllib.loads(text), place="study.toml", folder=Path())
+
+
+@pytest.mark.parametrize(
+    ("signal", "source", "query"),
+    [
+        (
+            "decode_tokens_per_second",
+            "vllm:generation_tokens_total",
+            'sum(rate(vllm:generation_tokens_total{service="chat",pool="decode"}[60s]))',
+        ),
+        (
+            "gpu_utilization_ratio",
+            "DCGM_FI_DEV_GPU_UTIL",
+            'avg(DCGM_FI_DEV_GPU_UTIL{service="chat",pool="decode"}) * 0.01',
+        ),
+        (
+            "waiting_requests",
+            "vllm:num_requests_waiting",
+            'sum(vllm:num_requests_waiting{service="chat",pool="decode"})',
+        ),
+        (
+            "ttft_p95_seconds",
+            "vllm:time_to_first_token_seconds",
+            (
+                "histogram_quantile(0.95, "
+                "sum by (le) (rate(vllm:time_to_first_token_seconds_bucket%s)))"
+            ),
+        ),
+        (
+            "prefix_cache_hit_ratio",
+            "vllm:prefix_cache_hits_total / vllm:prefix_cache_queries_total",
+            (
+                "sum(rate(vllm:prefix_cache_hits_total%s)) / "
+                "sum(rate(vllm:prefix_cache_queries_total%s))"
+            ),
+        ),
+        (
+            "prefill_uncached_tokens_per_second",
+            "vllm:prompt_tokens_by_source_total",
+            'sum(rate(vllm:prompt_tokens_by_source_total{%s,source="local_compute"}[60s]))',
+        ),
+        ("e2e_p50_seconds", "request log", ""),
+        ("decode_tokens_per_second", "", ""),
+    ],
+)
+def test_the_query_is_of_the_metrics_that_the_signal_was_made_of(signal, source, query):
+    told = signal_promql(signal, "decode", "chat", source, config(), sample_seconds=15.0)
+    chat = 'service="chat",pool="decode"'
+    assert told == (query.replace("{%s", "{" + chat).replace("%s", f"{{{chat}}}[60s]"))
+
+
+def test_labels_are_those_of_the_study():
+    named = config(
+        '[labels]\nservice = ["namespace", "model_name"]\n'
+        '[labels.pools]\ndecode = { job = "vllm-decode.*" }\n'
+    )
+    assert pool_matchers("decode", 'llm/a"b', named) == [
+        'namespace="llm"',
+        'model_name="a\\"b"',
+        'job=~"vllm-decode.*"',
+    ]
+    assert pool_matchers("gateway", "chat", config()) == ['service="chat"']
+
+
+def test_a_rate_looks_back_over_two_samples_at_least():
+    metric = "vllm:generation_tokens_total"
+    args = ("decode_tokens_per_second", "unified", "chat", metric, config())
+    assert "[60s]" in signal_promql(*args, sample_seconds=15.0)
+    assert "[600s]" in signal_promql(*args, sample_seconds=300.0)
