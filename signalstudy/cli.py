@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from signalstudy.study.study import Study
 
 FORMATS = ("table", "json", "csv")
-LATER_COMMANDS = ("replay")
+LATER_COMMANDS = ("replay",)
 EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
 EXIT_LINT_ERROR = 1
 
