@@ -114,14 +114,13 @@ def run(
 def _run(
     path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, strict: bool
 ) -> None:
-    from signalstudy.report.write import write_report  # noqa: PLC0415 - heavy only when used
-    from signalstudy.study.write import write_study  # noqa: PLC0415
+    from signalstudy.config import read_config  # noqa: PLC0415 - heavy only when used
+    from signalstudy.report.stream import run_and_report  # noqa: PLC0415
+    from signalstudy.study.run import default_folder  # noqa: PLC0415
 
-    study, folder = _study(path, out, service, quiet=quiet)
+    folder = out if out is not None else default_folder(read_config(path))
     with _progress(quiet=quiet) as say:
-        say("writing the report")
-        moved = write_study(study, folder)
-        page = write_report(study, folder)
+        study, page, moved = run_and_report(path, folder, service=service, progress=say)
     _print_all(study, form)
     for sentence in moved:
         click.echo(sentence, err=True)

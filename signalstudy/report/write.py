@@ -35,28 +35,40 @@ def write_report(study: Study, folder: str | Path) -> Path:
     policy file is already in the folder, the page shows that file (a refit leaves numbers that
     did not move) and links to it; so write policies first.
     """
+    is_alone = len(study.services) == 1
+    for service in study.services.values():
+        write_page(study, service, folder, is_alone=is_alone)
+    return Path(folder) / INDEX_FILE if is_alone else write_index(study, folder)
+
+
+def write_page(study: Study, service: ServiceStudy, folder: str | Path, *, is_alone: bool) -> Path:
+    """Write the page of one service, as report.html where it `is_alone`, and give its path."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    services = list(study.services.values())
     _write_whole(target / PLOTLY_FILE, _plotly_script().read_bytes())
-    shown = {"study": study_facts(study), "nonce": _nonce(study), "plotly_file": PLOTLY_FILE}
-    environment = _environment()
-    page_template = environment.get_template("service.html")
-    is_alone = len(services) == 1
-    for service in services:
-        page = service_page(
-            service,
-            policy_yaml=_policy_text(service.policy, target),
-            policy_href=_policy_href(service.policy, target),
-            index_href="" if is_alone else INDEX_FILE,
-        )
-        name = INDEX_FILE if is_alone else page_file(service)
-        _write_whole(target / name, page_template.render(page=page, **shown).encode())
-    if not is_alone:
-        entries = [_index_entry(service) for service in services]
-        index = environment.get_template("index.html").render(services=entries, **shown)
-        _write_whole(target / INDEX_FILE, index.encode())
-    return target / INDEX_FILE
+    page = service_page(
+        service,
+        policy_yaml=_policy_text(service.policy, target),
+        policy_href=_policy_href(service.policy, target),
+        index_href="" if is_alone else INDEX_FILE,
+    )
+    path = target / (INDEX_FILE if is_alone else page_file(service))
+    template = _environment().get_template("service.html")
+    _write_whole(path, template.render(page=page, **_shown(study)).encode())
+    return path
+
+
+def write_index(study: Study, folder: str | Path) -> Path:
+    """Write report.html as the index of the services' pages, and give its path."""
+    entries = [_index_entry(service) for service in study.services.values()]
+    template = _environment().get_template("index.html")
+    path = Path(folder) / INDEX_FILE
+    _write_whole(path, template.render(services=entries, **_shown(study)).encode())
+    return path
+
+
+def _shown(study: Study) -> dict[str, object]:
+    return {"study": study_facts(study), "nonce": _nonce(study), "plotly_file": PLOTLY_FILE}
 
 
 def page_file(service: ServiceStudy) -> str:

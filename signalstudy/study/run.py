@@ -27,7 +27,7 @@ from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.slug import slugs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from signalstudy.ranking.ranking import Ranking
     from signalstudy.telemetry.telemetry import Telemetry
@@ -43,11 +43,14 @@ def run_study(
     out: str | Path | None = None,
     service: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    finish: Callable[[Study, bool], ServiceStudy] | None = None,
 ) -> Study:
     """Run every stage of the study that `path` (study.toml) describes and give all it found.
 
     The store goes into `out` (default `<study name>-study` in the working folder) and is reused
-    while the sources are unchanged. `service` limits the study to one. Raises SignalStudyError.
+    while the sources are unchanged. `service` limits the study to one. `finish` is called with a
+    study of each service as soon as that is studied, and whether it is the only one; what it gives
+    is kept in its stead, so that a fleet need not stay in memory. Raises SignalStudyError.
     """
     config = read_config(path)
     folder = Path(out) if out is not None else default_folder(config)
@@ -59,10 +62,15 @@ def run_study(
         services = (service,)
     names = slugs(telemetry.services)
     studied = {}
+    spans: list[Study] = []
     for name in services:
         progress(f"studying {name}")
         studied[name] = study_service(telemetry, config, name, names[name])
-    return _study(config, telemetry, studied)
+        if finish is not None:
+            one = _study(config, telemetry, {name: studied[name]})
+            spans.append(replace(one, services={}))
+            studied[name] = finish(one, len(services) == 1)
+    return _study(config, telemetry, studied, spans)
 
 
 def default_folder(config: StudyConfig) -> Path:
@@ -218,7 +226,13 @@ def _quality(
     return tuple(rows)
 
 
-def _study(config: StudyConfig, telemetry: Telemetry, services: dict[str, ServiceStudy]) -> Study:
+def _study(
+    config: StudyConfig,
+    telemetry: Telemetry,
+    services: dict[str, ServiceStudy],
+    parts: Sequence[Study] = (),
+) -> Study:
+    """Put services into one study; `parts` tell the span of those whose timelines are gone."""
     timelines = [
         timeline
         for service in services.values()
@@ -227,13 +241,14 @@ def _study(config: StudyConfig, telemetry: Telemetry, services: dict[str, Servic
     ]
     if not services:
         raise ConfigurationError("the sources hold no service")
-    firsts = [t.time_seconds[0] for t in timelines]
-    lasts = [t.time_seconds[-1] for t in timelines]
+    starts = [_iso(t.time_seconds[0]) for t in timelines] + [p.start for p in parts if p.start]
+    ends = [_iso(t.time_seconds[-1]) for t in timelines] + [p.end for p in parts if p.end]
+    steps = [t.step_seconds for t in timelines] + [p.step_seconds for p in parts if p.start]
     return Study(
         name=config.study.name,
-        start=_iso(min(firsts)) if firsts else "",
-        end=_iso(max(lasts)) if lasts else "",
-        step_seconds=float(np.median([t.step_seconds for t in timelines])) if timelines else 0.0,
+        start=min(starts, default=""),
+        end=max(ends, default=""),
+        step_seconds=float(np.median(steps)) if steps else 0.0,
         seed=config.study.seed,
         tool_version=tool_version(),
         digest=telemetry.content_digest,

@@ -20,16 +20,29 @@ def write_study(study: Study, folder: str | Path) -> list[str]:
     A policy whose service gets none in this run stays where it is and is named: it was true of
     other data.
     """
-    place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    said = write_policies(study, folder)
+    write_summary(study, folder)
+    return said
+
+
+def write_policies(study: Study, folder: str | Path) -> list[str]:
+    """Write the policies of a study's services; give sentences about those that moved."""
+    place = Path(folder) / "policy"
     said: list[str] = []
     for service in study.services.values():
-        path = place / "policy" / f"{service.slug}.yaml"
+        path = place / f"{service.slug}.yaml"
         if service.policy is not None:
-            path.parent.mkdir(exist_ok=True)
+            place.mkdir(parents=True, exist_ok=True)
             said += write_policy(service.policy, path)
         elif path.exists():
             said.append(f"{path} is left from an earlier run: this study drafts no policy")
+    return said
+
+
+def write_summary(study: Study, folder: str | Path) -> None:
+    """Write study.json and evidence.parquet."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
     text = json.dumps(summarise(study), indent=1, ensure_ascii=False, allow_nan=False)
     _write_whole(place / "study.json", (text + "\n").encode("utf-8", "surrogatepass"))
     frame = evidence_frame(study)
@@ -39,7 +52,6 @@ def write_study(study: Study, folder: str | Path) -> list[str]:
         beside.rename(place / "evidence.parquet")
     finally:
         beside.unlink(missing_ok=True)
-    return said
 
 
 def _write_whole(path: Path, content: bytes) -> None:
