@@ -22,7 +22,7 @@ MOST_BIN_SECONDS_OF_A_TEST = 60.0
 """Methods 8.3 fits on bins of 30 s; a pressure test's steps must hold several."""
 
 BINS_OF_A_RECORD = 48.0
-REQUESTS_PER_BIN = {"ttft": 200.0, "tbt": 1000.0, "e2e": 1000.0}
+REQUESTS_PER_BIN = {"ttft": 150.0, "tbt": 1000.0, "e2e": 1000.0}
 """Work in a bin trembles by sqrt((1 + cv^2) / n), about 4.5 % at a thousand requests. Where bins of
 light traffic are too short, high work is mostly chance, its breaches are those of the lower work
 behind it, and the knee comes out too high: by 5 % at 90 requests a bin (the sample's chat). TTFT

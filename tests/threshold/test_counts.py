@@ -113,7 +113,7 @@ def test_light_traffic_is_counted_in_longer_bins_and_a_pressure_test_in_short_on
 
     assert seconds(3000) == 30.0
     assert seconds(300) == pytest.approx(100.0)
-    assert seconds(90, latency="ttft") == pytest.approx(200.0 / 3.0)
+    assert seconds(90, latency="ttft") == pytest.approx(50.0)
     assert seconds(3) == 300.0
     assert seconds(3, role="pressure-test") == 60.0
     assert seconds(3, steps=24) == 30.0
