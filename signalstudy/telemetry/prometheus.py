@@ -190,12 +190,19 @@ def _fetch(
             # what the probe could not see, such as a new encoding in an old span
             route = ROUTES[-1]
             samples += _fetch_tile(server, route, tile, (parts, name), notes)
+        except ServerError as error:
+            raise ServerError(f"{error}{_kept(parts, len(tiles))}", status=error.status) from None
         fetched += 1
         left = (time.monotonic() - began) / fetched * (len(tiles) - number)
         progress(
             f"{server.url}: {number} of {len(tiles)} tiles, {samples:,} samples by {route.name}, "
             f"about {left / 60:.1f} minutes left"
         )
+
+
+def _kept(parts: RawParts, tiles: int) -> str:
+    kept = len(list(parts.folder.glob("*.parquet")))
+    return f" {kept} of {tiles} tiles are kept: the same command goes on there." if kept else ""
 
 
 def _fetch_tile(

@@ -111,7 +111,8 @@ def read_telemetry(
     finally:
         connection.close()
         shutil.rmtree(scratch, ignore_errors=True)
-        if is_new and not is_done:
+        # what a server has sent already is worth a folder that would otherwise go
+        if is_new and not is_done and not any((place / FETCHED).rglob("*.parquet")):
             shutil.rmtree(place, ignore_errors=True)
     store = open_store(place, digest)
     if store is None:

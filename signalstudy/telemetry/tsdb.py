@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import json
+import mmap
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -190,15 +191,16 @@ class _Segments:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.open: dict[int, NDArray[np.uint8]] = {}
+        self.open: dict[int, mmap.mmap] = {}
 
-    def segment(self, number: int) -> NDArray[np.uint8]:
+    def segment(self, number: int) -> mmap.mmap:
         if number not in self.open:
             file = self.folder / f"{number + 1:06d}"
             if not file.is_file() or file.stat().st_size < 8:
                 raise _BadSegmentError(f"chunks/{file.name} is missing or empty")
-            data = np.memmap(file, dtype=np.uint8, mode="r")
-            if int.from_bytes(data[:4].tobytes(), "big") != SEGMENT_MAGIC or data[4] != 1:
+            with file.open("rb") as stream:
+                data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            if int.from_bytes(data[:4], "big") != SEGMENT_MAGIC or data[4] != 1:
                 raise _BadSegmentError(f"chunks/{file.name} is no file of chunks")
             self.open[number] = data
         return self.open[number]
@@ -207,12 +209,11 @@ class _Segments:
         """Give encoding, content with the encoding before it, and checksum of one chunk."""
         number, at = reference >> 32, reference & 0xFFFFFFFF
         data = self.segment(number)
-        length, start = read_varint(data[at : at + 5].tobytes(), 0)
+        length, start = read_varint(data[at : at + 5], 0)
         begin, end = at + start, at + start + 1 + length
-        if length > LONGEST_CHUNK_BYTES or end + 4 > data.size:
+        if length > LONGEST_CHUNK_BYTES or end + 4 > len(data):
             raise _BadSegmentError(f"chunks/{number + 1:06d}: the chunk at {at} is truncated")
-        piece = data[begin : end + 4].tobytes()
-        return piece[0], piece[:-4], int.from_bytes(piece[-4:], "big")
+        return data[begin], data[begin:end], int.from_bytes(data[end : end + 4], "big")
 
 
 def _batches(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.telemetry.checksums import crc32c_of
+from signalstudy.telemetry.checksums import crc32c, crc32c_of
 from signalstudy.telemetry.varints import VarintError, read_varint, read_varints, unzigzag
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAGIC, VERSION = 0xBAAAD700, 2
 CONTENTS_BYTES = 6 * 8 + 4
 SERIES_ALIGNMENT = 16
-LONGEST_SERIES_BYTES = 1 << 26
+SERIES_AT_ONCE = 4096
 
 
 class BadIndexError(ValueError):
@@ -69,8 +69,9 @@ class Index:
                 if is_wanted(name)
                 for reference in self._postings(place)
             ]
-            for reference in sorted(set(references)):
-                yield self._series(reference)
+            ordered = sorted(set(references))
+            for begin in range(0, len(ordered), SERIES_AT_ONCE):
+                yield from self._series(ordered[begin : begin + SERIES_AT_ONCE])
         except VarintError as error:
             raise BadIndexError(str(error)) from None
 
@@ -116,22 +117,40 @@ class Index:
         found: list[int] = np.frombuffer(body[4:], dtype=">u4").tolist()
         return found
 
-    def _series(self, reference: int) -> IndexedSeries:
-        length, at = read_varint(self.content, reference * SERIES_ALIGNMENT)
-        if length > LONGEST_SERIES_BYTES or at + length + 4 > len(self.content):
-            raise BadIndexError(f"series {reference} is longer than the index")
-        body = bytes(self.content[at : at + length])
-        if crc32c_of(body) != _number(self.content, at + length, 4):
-            raise BadIndexError(f"the checksum of series {reference} is wrong")
-        numbers = read_varints(np.frombuffer(body, dtype=np.uint8))
-        pairs = int(numbers[0]) if numbers.size else 0
-        behind = 1 + 2 * pairs
-        if numbers.size <= behind or numbers.size != behind + 1 + 3 * int(numbers[behind]):
+    def _series(self, references: list[int]) -> Iterator[IndexedSeries]:
+        """Read some series together: a series is a length, nothing but varints, a checksum."""
+        begins, lengths, sums = [], [], []
+        for reference in references:
+            length, at = read_varint(self.content, reference * SERIES_ALIGNMENT)
+            if length == 0 or at + length + 4 > len(self.content):
+                raise BadIndexError(f"series {reference} is empty or longer than the index")
+            begins.append(at)
+            lengths.append(length)
+            sums.append(_number(self.content, at + length, 4))
+        data = np.frombuffer(self.content, dtype=np.uint8)
+        found = crc32c(data, np.array(begins), np.array(lengths))
+        wrong = np.flatnonzero(found != np.array(sums, dtype=np.uint32))
+        if wrong.size:
+            raise BadIndexError(f"the checksum of series {references[int(wrong[0])]} is wrong")
+        bodies = [self.content[at : at + n] for at, n in zip(begins, lengths, strict=True)]
+        joined = np.frombuffer(b"".join(bodies), dtype=np.uint8)
+        ends = np.cumsum(lengths)
+        if (joined[ends - 1] >= 128).any():
+            raise BadIndexError("a series ends inside a number")
+        numbers = read_varints(joined)
+        behind = np.cumsum(joined < 128)[ends - 1].tolist()
+        for reference, begin, end in zip(references, [0, *behind[:-1]], behind, strict=True):
+            yield self._one_series(reference, numbers[begin:end])
+
+    def _one_series(self, reference: int, numbers: NDArray[np.uint64]) -> IndexedSeries:
+        """Understand the numbers of one series: pairs of symbols, then chunks."""
+        chunks_at = 1 + 2 * int(numbers[0])
+        if numbers.size <= chunks_at or numbers.size != chunks_at + 1 + 3 * int(numbers[chunks_at]):
             raise BadIndexError(f"series {reference} has another length than it says")
-        said = [self._symbol(number) for number in numbers[1:behind].tolist()]
+        said = [self._symbol(number) for number in numbers[1:chunks_at].tolist()]
         labels = dict(zip(said[::2], said[1::2], strict=True))
         # A chunk is three numbers: its start, its length, its place; all but the first are steps.
-        steps = numbers[behind + 1 :][2::3]
+        steps = numbers[chunks_at + 3 :: 3]
         places = np.concatenate([steps[:1], unzigzag(steps[1:]).view(np.uint64)])
         chunks: NDArray[np.uint64] = np.cumsum(places, dtype=np.uint64)
         return IndexedSeries(reference, labels, chunks)
