@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import shutil
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from signalstudy.vocabulary.errors import SignalStudyError
-from signalstudy.vocabulary.spoken import one_line
+from signalstudy.terminal import FORMATS, errors, print_rows, progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from signalstudy.study.study import Study
 
-FORMATS = ("table", "json", "csv")
 LATER_COMMANDS = ("replay",)
-EXIT_NOTHING_QUALIFIES, EXIT_WRONG_INPUT, EXIT_INTERNAL, EXIT_INTERRUPTED = 1, 2, 70, 130
-EXIT_LINT_ERROR = 1
+EXIT_NOTHING_QUALIFIES = EXIT_LINT_ERROR = 1
 
 
 class _Commands(click.Group):
@@ -75,7 +69,7 @@ def demo(out: Path, *, quiet: bool, debug: bool) -> None:
     """Run the whole study on the sample that ships with the package."""
     from signalstudy.shipped import shipped  # noqa: PLC0415 - heavy only when used
 
-    with _errors(debug=debug):
+    with errors(debug=debug):
         _run(shipped("sample") / "study.toml", out, None, "table", quiet=quiet, strict=False)
 
 
@@ -87,7 +81,7 @@ def init(source: str | None, out: Path, *, debug: bool) -> None:
     """Write a commented study.toml, filled in from what the source holds."""
     from signalstudy.study.init import write_study_file  # noqa: PLC0415 - heavy only when used
 
-    with _errors(debug=debug):
+    with errors(debug=debug):
         for sentence in write_study_file(source, out):
             click.echo(sentence)
 
@@ -107,7 +101,7 @@ def run(
     strict: bool,
 ) -> None:
     """Do everything, then write the report."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         _run(path, out, service, form, quiet=quiet, strict=strict)
 
 
@@ -119,7 +113,7 @@ def _run(
     from signalstudy.study.run import default_folder  # noqa: PLC0415
 
     folder = out if out is not None else default_folder(read_config(path))
-    with _progress(quiet=quiet) as say:
+    with progress(quiet=quiet) as say:
         study, page, moved = run_and_report(path, folder, service=service, progress=say)
     _print_all(study, form)
     for sentence in moved:
@@ -138,12 +132,12 @@ def check(
     path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, debug: bool
 ) -> None:
     """Say whether a study is sound and its data are there and usable; no statistics."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         from signalstudy.study.check import check_study  # noqa: PLC0415 - heavy only when used
 
-        with _progress(quiet=quiet) as say:
+        with progress(quiet=quiet) as say:
             rows = check_study(path, out=out, service=service, progress=say)
-        _print_rows(rows, form)
+        print_rows(rows, form)
 
 
 def _stage(name: str, about: str) -> None:
@@ -157,12 +151,12 @@ def _stage(name: str, about: str) -> None:
     ) -> None:
         from signalstudy.study import stages  # noqa: PLC0415 - heavy only when used
 
-        with _errors(debug=debug):
+        with errors(debug=debug):
             study, _ = _study(path, out, service, quiet=quiet)
             if name == "policy":
                 click.echo(stages.policies_text(study), nl=False)
             else:
-                _print_rows(getattr(stages, f"{name}_rows")(study), form)
+                print_rows(getattr(stages, f"{name}_rows")(study), form)
 
 
 _stage("evidence", "Print every measure of every signal.")
@@ -184,7 +178,7 @@ def report(
     debug: bool,
 ) -> None:
     """Write the report and print the path of its first page."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         from signalstudy.report.write import write_report  # noqa: PLC0415 - heavy only when used
 
         study, folder = _study(path, out, service, quiet=quiet)
@@ -208,17 +202,17 @@ def explain(
     debug: bool,
 ) -> None:
     """Say how a number came about: window, rows, formula, interval, and PromQL to paste."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         from signalstudy.study import explain as stage  # noqa: PLC0415 - heavy only when used
 
-        with _progress(quiet=quiet) as say:
+        with progress(quiet=quiet) as say:
             found = stage.explain_study(
                 path, name, measure=measure, out=out, service=service, progress=say
             )
         if form == "table":
             click.echo(stage.explanation_text(found), nl=False)
         else:
-            _print_rows(stage.explanation_rows(found), form)
+            print_rows(stage.explanation_rows(found), form)
 
 
 @commands.command("export")
@@ -234,7 +228,7 @@ def explain(
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def export_policy(path: Path, to: str, queries: tuple[str, ...], *, debug: bool) -> None:
     """Write a policy in the form that a scaler consumes."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         from signalstudy.policy.read import read_policy  # noqa: PLC0415 - heavy only when used
         from signalstudy.scalers.export import export, parse_queries  # noqa: PLC0415
 
@@ -263,7 +257,7 @@ def lint_files(
     debug: bool,
 ) -> None:
     """Say what of a policy or a manifest will not work as intended; exit 1 on an error."""
-    with _errors(debug=debug):
+    with errors(debug=debug):
         from signalstudy.lint.finding import findings_text  # noqa: PLC0415 - heavy only when used
         from signalstudy.lint.lint import lint  # noqa: PLC0415
         from signalstudy.policy.read import read_text  # noqa: PLC0415
@@ -272,13 +266,13 @@ def lint_files(
         texts = {str(path): read_text(path) for path in paths}
         facts = None
         if on is not None:
-            with _progress(quiet=quiet) as say:
+            with progress(quiet=quiet) as say:
                 facts = study_facts(on, service=service, out=out, progress=say)
         findings = lint(texts, facts=facts)
         if form == "table":
             click.echo(findings_text(findings), nl=False)
         else:
-            _print_rows([dataclasses.asdict(finding) for finding in findings], form)
+            print_rows([dataclasses.asdict(finding) for finding in findings], form)
         if any(finding.severity == "error" for finding in findings):
             sys.exit(EXIT_LINT_ERROR)
 
@@ -292,7 +286,7 @@ def signals(form: str) -> None:
     rows: list[dict[str, Any]] = [
         {name: row[name] for name in ("signal", "unit", "metrics")} for row in catalogue_rows()
     ]
-    _print_rows(rows, form)
+    print_rows(rows, form)
 
 
 def _study(path: Path, out: Path | None, service: str | None, *, quiet: bool) -> tuple[Study, Path]:
@@ -300,24 +294,8 @@ def _study(path: Path, out: Path | None, service: str | None, *, quiet: bool) ->
     from signalstudy.study.run import default_folder, run_study  # noqa: PLC0415
 
     folder = out if out is not None else default_folder(read_config(path))
-    with _progress(quiet=quiet) as say:
+    with progress(quiet=quiet) as say:
         return run_study(path, out=folder, service=service, progress=say), folder
-
-
-@contextlib.contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Show what is being done on stderr, on one line where that is a terminal."""
-    if quiet:
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only where it is shown
-
-    console = Console(stderr=True, highlight=False, markup=False)
-    if not console.is_terminal:
-        yield lambda sentence: click.echo(one_line(sentence), err=True)
-        return
-    with console.status("") as status:
-        yield lambda sentence: status.update(one_line(sentence))
 
 
 def _print_all(study: Study, form: str) -> None:
@@ -326,47 +304,9 @@ def _print_all(study: Study, form: str) -> None:
     if form == "json":
         click.echo(stages.study_json(study), nl=False)
     elif form == "csv":
-        _print_rows(stages.rank_rows(study), form)
+        print_rows(stages.rank_rows(study), form)
     else:
         click.echo(stages.study_text(study), nl=False)
-
-
-def _print_rows(rows: list[dict[str, Any]], form: str) -> None:
-    from signalstudy.vocabulary.rows import render_rows  # noqa: PLC0415
-
-    width = shutil.get_terminal_size((120, 40)).columns
-    click.echo(render_rows(rows, form, width=width), nl=False)
-
-
-@contextlib.contextmanager
-def _errors(*, debug: bool) -> Iterator[None]:
-    """Turn what users can cause into one sentence and exit 2; never a traceback without --debug."""
-    try:
-        yield
-    except SignalStudyError as error:
-        if debug:
-            traceback.print_exc()
-        click.echo(f"error: {one_line(error)}", err=True)
-        sys.exit(EXIT_WRONG_INPUT)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has gone; nothing is left to say
-        sys.exit(0)
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except PermissionError as error:
-        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        sys.exit(EXIT_WRONG_INPUT)
-    except (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError,
-            ValueError) as error:  # fmt: skip
-        if debug:
-            traceback.print_exc()
-        click.echo(
-            f"internal error: {type(error).__name__}: {error}. Please report it with the output of "
-            "the same command and --debug.",
-            err=True,
-        )
-        sys.exit(EXIT_INTERNAL)
 
 
 def main() -> None:
