@@ -188,7 +188,8 @@ def need_queries(wanted: Iterable[PoolPlan | GuardPlan], scaler: str) -> None:
         options = " ".join(f"--query '{key}=PROMQL'" for key in missing)
         raise ExportError(
             f"{scaler} needs a query for {', '.join(missing)}: the policy has no promql for it, "
-            f"its data came without one. Give it with {options}."
+            f"its data came without one. Give it with {options}; `signalstudy explain STUDY.TOML "
+            f"--signal {missing[0]}` shows one to start from."
         )
 
 

@@ -15,7 +15,7 @@ from signalstudy.scalers.plan import identifier, need_queries, plan
 from signalstudy.vocabulary.errors import ExportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from signalstudy.policy.policy import Policy
     from signalstudy.scalers.plan import GuardPlan, Plan, PoolPlan
@@ -182,7 +182,7 @@ def _alerts(whole: Plan, seen: list[PoolPlan | GuardPlan]) -> Iterator[dict[str,
             f"absent({record})",
             f"{one.key} has no value, so every scaler that reads it holds its replicas.",
             wait_seconds=2.0 * one.window_seconds,
-            pool=_pool_of(one),
+            labels={"pool": _pool_of(one), "signal": one.name},
         )
     counted = {pool.pool for pool in whole.pools if pool.replicas_query}
     if whole.ratio_band is not None and {"prefill", "decode"} <= counted:
@@ -206,15 +206,19 @@ def _alerts(whole: Plan, seen: list[PoolPlan | GuardPlan]) -> Iterator[dict[str,
 
 
 def _alert(
-    whole: Plan, name: str, expr: str, summary: str, *, wait_seconds: float = 0.0, pool: str = ""
+    whole: Plan,
+    name: str,
+    expr: str,
+    summary: str,
+    *,
+    wait_seconds: float = 0.0,
+    labels: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    wait = {"for": f"{wait_seconds:.0f}s"} if wait_seconds else {}
-    labels = {"policy": whole.name, "severity": "warning"} | ({"pool": pool} if pool else {})
     return {
         "alert": name,
         "expr": expr,
-        **wait,
-        "labels": labels,
+        **({"for": f"{wait_seconds:.0f}s"} if wait_seconds else {}),
+        "labels": {"policy": whole.name, "severity": "warning", **(labels or {})},
         "annotations": {"summary": summary},
     }
 

@@ -72,7 +72,7 @@ def keys_of(made):
 def test_promtool_accepts_the_rules(promtool, tmp_path, name):
     rules = tmp_path / "rules.yaml"
     rules.write_text(export(POLICIES[name](), "prometheus-rules"), encoding="utf-8")
-    run(promtool, "check", "rules", rules)
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", rules)
 
 
 def test_promtool_accepts_rules_of_pools_whose_replicas_are_not_known(promtool, tmp_path):
@@ -81,7 +81,7 @@ def test_promtool_accepts_rules_of_pools_whose_replicas_are_not_known(promtool, 
         del section["targetRef"]
     rules = tmp_path / "rules.yaml"
     rules.write_text(export(made, "prometheus-rules"), encoding="utf-8")
-    run(promtool, "check", "rules", rules)
+    run(promtool, "check", "rules", "--lint=all", "--lint-fatal", rules)
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -177,7 +177,7 @@ def test_alerts_fire_on_drift_on_a_lost_signal_and_past_the_date_and_are_silent_
         alert_names({stale: [], drift: []}, broken, "9m"),
         alert_names(
             {
-                stale: fires(stale, pool="decode"),
+                stale: fires(stale, pool="decode", signal="decode_decode_tokens_per_second"),
                 drift: fires(drift),
                 expired: fires(expired),
             },
