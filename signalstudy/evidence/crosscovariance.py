@@ -65,7 +65,9 @@ class LagSearch:
     `correlation`: its height, signed. `probability`: of a peak at least this high without any
     relation, from circular shifts. `independent_shifts`: how many of those are worth one each.
     `stronger_beyond_steps`: a lag up to three times the longest searched at which the correlation
-    is higher still, 0 where there is none.
+    is higher still, 0 where there is none. `block_products`, `block_pairs` (blocks, 2 lag + 1):
+    sums and pairs at each lag, of which every covariance above is made. `own_covariance`: of
+    demand with itself, lag 0 in the middle.
     """
 
     window: SearchWindow
@@ -76,7 +78,10 @@ class LagSearch:
     probability: float
     independent_shifts: float
     is_smeared: bool
-    stronger_beyond_steps: int = 0
+    stronger_beyond_steps: int
+    block_products: Floats
+    block_pairs: Floats
+    own_covariance: Floats
 
     @property
     def can_tell_chance(self) -> bool:
@@ -116,15 +121,16 @@ def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: B
         blocks,
         window.lag,
     )
-    covariance = _covariance(products.sum(axis=0), pair_counts.sum(axis=0))
+    covariance = covariance_of(products.sum(axis=0), pair_counts.sum(axis=0))
     scale = float(np.nanstd(fast_signal) * np.nanstd(fast_reference))
     if scale <= 0.0:
         raise NotEnoughDataError("Signal or demand do not vary at the speed a lag can be seen at.")
-    resampled = _covariance(blocks.weights @ products, blocks.weights @ pair_counts)
+    resampled = covariance_of(blocks.weights @ products, blocks.weights @ pair_counts)
     peak = _peak(covariance[None, :])
     near = max(1, window.lag // GUESS_SHARE)
     soon = covariance[window.lag : window.lag + near + 1]
     probability, shifts = circular_shift_probability(fast_signal, fast_reference, window.lag)
+    own = _covariance_at(fast_reference, fast_reference, 2 * window.lag)
     far = _covariance_at(fast_signal, fast_reference, BEYOND * window.lag)
     height = covariance[int(np.abs(covariance).argmax())] / scale
     return LagSearch(
@@ -135,8 +141,11 @@ def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: B
         correlation=float(np.clip(height, -1.0, 1.0)),
         probability=probability,
         independent_shifts=shifts,
-        is_smeared=_is_smeared(covariance, fast_reference, blocks, window.lag),
+        is_smeared=_is_smeared(covariance, own, window.lag),
         stronger_beyond_steps=_stronger_beyond(far, window.lag),
+        block_products=products,
+        block_pairs=pair_counts,
+        own_covariance=own,
     )
 
 
@@ -199,7 +208,7 @@ def _covariance_at(signal: Floats, reference: Floats, limit: int) -> Floats:
     ):
         products = irfft(np.conj(rfft(x, size)) * rfft(y, size), size)
         sums.append(np.concatenate((products[size - limit :], products[: limit + 1])))
-    return _covariance(sums[0], sums[1])
+    return covariance_of(sums[0], sums[1])
 
 
 def _stronger_beyond(covariance: Floats, limit: int) -> int:
@@ -243,7 +252,7 @@ def _lagged_block_sums(x: Floats, y: Floats, blocks: Blocks, limit: int) -> Floa
     return np.asarray(sums, dtype=np.float64)
 
 
-def _covariance(products: Floats, pair_counts: Floats) -> Floats:
+def covariance_of(products: Floats, pair_counts: Floats) -> Floats:
     """Divide sums by how many pairs stand behind them; 0 where there is hardly a pair."""
     enough = pair_counts > 0.1 * pair_counts.max(axis=-1, keepdims=True)
     return np.where(enough, products / np.maximum(pair_counts, 0.5), 0.0)
@@ -265,15 +274,15 @@ def _peak(covariance: Floats) -> Floats:
     return np.asarray(place, dtype=np.float64)
 
 
-def _is_smeared(covariance: Floats, reference: Floats, blocks: Blocks, limit: int) -> bool:
+def _is_smeared(covariance: Floats, own: Floats, limit: int) -> bool:
     """Tell whether the cross-correlation is more than a shifted copy of demand's own."""
-    own = _lagged_block_sums(reference, reference, blocks, limit).sum(axis=0)
+    middle = own.size // 2
     best = int(np.abs(covariance).argmax())
-    reach = min(limit // 2, best, 2 * limit - best)
-    if reach < 1 or own[limit] <= 0.0 or covariance[best] == 0.0:
+    reach = min(limit // 2, best, 2 * limit - best, middle)
+    if reach < 1 or own[middle] <= 0.0 or covariance[best] == 0.0:
         return True
     shape = covariance[best - reach : best + reach + 1] / covariance[best]
-    expected = own[limit - reach : limit + reach + 1] / own[limit]
+    expected = own[middle - reach : middle + reach + 1] / own[middle]
     return bool(np.abs(shape - expected).max() > SMEAR)
 
 

@@ -21,6 +21,7 @@ from signalstudy.evidence.shape import (
     gain_ratio,
     linearity_ratio,
 )
+from signalstudy.evidence.step_response import dead_time_seconds, rise_time_seconds
 from signalstudy.evidence.warning import (
     breach_lead_seconds,
     breach_recall_ratio,
@@ -59,6 +60,10 @@ MEASURES: dict[str, Measure] = {
     ),
     "lag_seconds": Measure("How late is it, of its own?", lag_seconds),
     "seen_lag_seconds": Measure("How late does a controller see it?", seen_lag_seconds),
+    "dead_time_seconds": Measure("How long does it not move at all?", dead_time_seconds),
+    "rise_time_seconds": Measure(
+        "How long until it shows nine tenths of a jump?", rise_time_seconds
+    ),
     "signal_to_noise_ratio": Measure(
         "How much of it does demand explain, against what it does not?", signal_to_noise_ratio
     ),

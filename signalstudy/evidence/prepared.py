@@ -20,6 +20,7 @@ from signalstudy.evidence.crosscovariance import (
 from signalstudy.evidence.held_out import residuals_of
 from signalstudy.evidence.response import Response, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
+from signalstudy.evidence.step_response import fit_step_response
 from signalstudy.evidence.warning import judge_warning, why_no_breaches
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from signalstudy.evidence.alarms import Outcome
     from signalstudy.evidence.evidence import SignalView
+    from signalstudy.evidence.step_response import StepResponse
 
     Floats = NDArray[np.float64]
 
@@ -59,6 +61,11 @@ class Prepared:
         """The cross-correlation with the reference, its peak and its null."""
         view = self.view
         return search_lag(view.signal, view.reference, view.step_seconds, self.blocks)
+
+    @cached_property
+    def step_response(self) -> StepResponse:
+        """Dead time and time constant of the response to demand."""
+        return fit_step_response(self)
 
     @property
     def known_delay_seconds(self) -> float:
