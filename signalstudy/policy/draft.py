@@ -14,6 +14,7 @@ from signalstudy.policy.targets import (
     PoolTarget,
     driving_target,
     find_ranked,
+    most_by_ratio,
     own_targets,
     peak_replicas,
     ratio_section,
@@ -64,11 +65,13 @@ def draft_policy(
     notes += [*_ratio_notes(pd_ratio, driver, ratio, own), *own_notes] if is_split else []
     signals = {pool: _signal(own.get(pool, driver), promql, study) for pool in pool_inputs}
     peaks = peak_replicas(driver, own, ratio, pool_inputs)
+    partners = most_by_ratio(ratio, pool_inputs)
     parts = [
         draft_pool(
             pool_inputs[pool],
             provisioning,
             peak_replicas=peaks.get(pool),
+            most_by_ratio=partners.get(pool, 0),
             seen_lag=_seen_lag(own.get(pool, driver), ranking),
             window_seconds=signals[pool]["windowSeconds"],
         )

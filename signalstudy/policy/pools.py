@@ -40,15 +40,17 @@ def draft_pool(
     peak_replicas: Estimate | None,
     seen_lag: Estimate | None,
     window_seconds: float,
+    most_by_ratio: int = 0,
 ) -> PoolSection:
     """Draft everything of a pool but its signal.
 
     `peak_replicas`: how many replicas the highest demand seen asks for, None where not known.
+    `most_by_ratio`: how many the ratio asks for while the other pool is at the user's maximum.
     """
     path = f"pools.{pool.pool}"
     notes: list[str] = []
     evidence: list[dict[str, Any]] = []
-    least, most = _bounds(pool, peak_replicas, evidence, notes)
+    least, most = _bounds(pool, peak_replicas, most_by_ratio, evidence, notes)
     startup = provisioning.startup_seconds.get(pool.pool)
     if startup is None or startup.value is None:
         notes.append(
@@ -127,13 +129,14 @@ def scale_in_cooldown(cool_out: Estimate, recovery: Estimate | None) -> Estimate
 def _bounds(
     pool: PoolInput,
     peak_replicas: Estimate | None,
+    most_by_ratio: int,
     evidence: list[dict[str, Any]],
     notes: list[str],
 ) -> tuple[int, int]:
     """Give minReplicas and maxReplicas: the user's where given, else derived and said so."""
     least, most = pool.min_replicas, pool.max_replicas
     if most is None:
-        derived = _most(pool, peak_replicas, least or 1)
+        derived = _most(pool, peak_replicas, least or 1, most_by_ratio)
         most = int(derived.value or 1)
         evidence.append(trail_entry(f"pools.{pool.pool}.maxReplicas", derived))
         notes.append(
@@ -149,12 +152,16 @@ def _bounds(
     return least, most
 
 
-def _most(pool: PoolInput, peak_replicas: Estimate | None, least: int) -> Estimate:
-    """Derive maxReplicas from the highest peak, and from the largest fleet seen."""
+def _most(
+    pool: PoolInput, peak_replicas: Estimate | None, least: int, most_by_ratio: int
+) -> Estimate:
+    """Derive maxReplicas from the highest peak, the largest fleet seen, and the other pool's."""
     seen = math.ceil(pool.observed_max_replicas or 0.0)
+    partner = ", and what the ratio asks at the other pool's maximum" if most_by_ratio else ""
 
     def allowed(replicas: float) -> float:
-        return float(max(least, seen, math.ceil(PEAK_ALLOWANCE * replicas - 1e-9)))
+        needed = math.ceil(PEAK_ALLOWANCE * replicas - 1e-9)
+        return float(max(least, seen, most_by_ratio, needed))
 
     if peak_replicas is not None and peak_replicas.value is not None:
         low, high = peak_replicas.low, peak_replicas.high
@@ -163,13 +170,14 @@ def _most(pool: PoolInput, peak_replicas: Estimate | None, least: int) -> Estima
             None if low is None else allowed(low),
             None if high is None else allowed(high),
             days=peak_replicas.days,
-            method=f"{PEAK_ALLOWANCE:g} x peak demand / target, at least the largest fleet seen",
+            method=f"{PEAK_ALLOWANCE:g} x peak demand / target, at least the largest fleet seen"
+            + partner,
         )
     return Estimate(
-        float(max(least, 2 * seen, 1)),
+        float(max(least, 2 * seen, most_by_ratio, 1)),
         status="extrapolated",
         note="The peak demand of the pool is not known.",
-        method="twice the largest fleet seen",
+        method=f"twice the largest fleet seen{partner}",
     )
 
 

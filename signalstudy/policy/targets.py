@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -170,6 +171,21 @@ def peak_replicas(
             days=lead.days,
         )
     return peaks
+
+
+def most_by_ratio(
+    ratio: Mapping[str, Any] | None, pools: Mapping[str, PoolInput]
+) -> dict[str, int]:
+    """Say how many replicas the ratio asks of a pool while the other is at the user's maximum."""
+    if ratio is None:
+        return {}
+    decode, prefill = pools["decode"].max_replicas, pools["prefill"].max_replicas
+    most = {}
+    if decode is not None:
+        most["prefill"] = math.ceil(decode * ratio["max"] - 1e-9)
+    if prefill is not None:
+        most["decode"] = math.ceil(prefill / ratio["min"] - 1e-9)
+    return most
 
 
 def _divided(peak: float, target: Estimate) -> Estimate:

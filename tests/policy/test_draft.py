@@ -54,12 +54,20 @@ def test_what_the_user_says_of_a_pool_stands_and_the_rest_is_derived_and_said(di
     decode, prefill = (policy.document["spec"]["pools"][pool] for pool in ("decode", "prefill"))
     assert (decode["minReplicas"], decode["maxReplicas"]) == (2, 40)
     assert decode["targetRef"]["name"] == "chat-decode"
-    # 26000 / 1890 decode replicas x 1.4 prefill each, and half as much again
-    assert prefill["maxReplicas"] == 29
+    # 40 decode replicas, the user's maximum, x 1.4 prefill each
+    assert prefill["maxReplicas"] == 56
     assert "targetRef" not in prefill
-    assert any("prefill: maxReplicas 29 is derived" in note for note in policy.notes)
+    assert any("prefill: maxReplicas 56 is derived" in note for note in policy.notes)
     assert any("prefill: the start-up time is not known" in note for note in policy.notes)
     assert not any("decode: maxReplicas" in note for note in policy.notes)
+
+
+def test_without_any_maximum_the_peak_decides(disaggregated):
+    decode = replace(disaggregated.pool_inputs["decode"], max_replicas=None)
+    inputs = {**disaggregated.pool_inputs, "decode": decode}
+    pools = disaggregated.but(pool_inputs=inputs).draft().document["spec"]["pools"]
+    # 26000 / 1890 decode replicas, and half as much again; x 1.4 prefill each
+    assert (pools["decode"]["maxReplicas"], pools["prefill"]["maxReplicas"]) == (21, 29)
 
 
 def test_cooldowns_follow_their_formula(disaggregated):
