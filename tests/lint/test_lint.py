@@ -129,3 +129,9 @@ def test_no_manifest_however_odd_is_an_internal_error(data):
     except ConfigurationError:
         return  # a sentence: the kind is gone, or a text cannot be YAML
     assert all(finding.sentence for finding in found)
+
+
+@pytest.mark.parametrize("which", ["disaggregated", "unified"])
+def test_a_policy_that_we_draft_is_free_of_findings(which):
+    golden = Path(__file__).parents[1] / "golden" / "policy" / f"{which}.yaml"
+    assert lint({"x": golden.read_text(encoding="utf-8")}, now=WHEN) == []
