@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from signalstudy.policy.read import read_policy
     from signalstudy.policy.write import write_policy
     from signalstudy.ranking.rank import rank_signals
+    from signalstudy.replay.recorded import replay_policy
     from signalstudy.report.write import write_report
     from signalstudy.study.run import run_study
     from signalstudy.study.write import write_study
@@ -37,6 +38,7 @@ __all__ = [
     "read_config",
     "read_policy",
     "read_telemetry",
+    "replay_policy",
     "run_study",
     "write_policy",
     "write_report",
@@ -55,6 +57,7 @@ _HOME = {
     "read_config": "config",
     "read_policy": "policy.read",
     "read_telemetry": "telemetry.read",
+    "replay_policy": "replay.recorded",
     "run_study": "study.run",
     "write_policy": "policy.write",
     "write_report": "report.write",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,23 +17,10 @@ if TYPE_CHECKING:
 
     from signalstudy.study.study import Study
 
-LATER_COMMANDS = ("replay",)
 EXIT_NOTHING_QUALIFIES = EXIT_LINT_ERROR = 1
 
 
-class _Commands(click.Group):
-    """Commands that are promised and not built yet say so instead of being unknown."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] in LATER_COMMANDS:
-            built = ", ".join(sorted(self.commands))
-            raise click.UsageError(f"`signalstudy {args[0]}` is not yet built. Built: {built}.")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="signalstudy")
 def commands() -> None:
     """Find which metric an LLM autoscaler should follow, and at what value."""
@@ -275,6 +263,27 @@ def lint_files(
             print_rows([dataclasses.asdict(finding) for finding in findings], form)
         if any(finding.severity == "error" for finding in findings):
             sys.exit(EXIT_LINT_ERROR)
+
+
+@commands.command("replay")
+@click.argument("paths", metavar="POLICY.YAML...", nargs=-1, required=True, type=Path)
+@click.option("--on", required=True, type=Path, metavar="STUDY.TOML", help="Whose demand.")
+@click.option("--engine", default="recorded", help="recorded: the study's own demand.")
+@click.option("--from", "since", metavar="TIME", help="Replay from this time (ISO 8601, UTC).")
+@click.option("--to", "until", metavar="TIME", help="Replay up to this time.")
+@click.option("--against", default="", metavar="NAME,...|all", help="Rivals to set beside.")
+@click.option("--draws", type=click.IntRange(0), default=100, help="Draws for the intervals.")
+@click.option("--attainment", type=click.FloatRange(0, 1), help="What fixed-peak must reach.")
+@_common
+def replay_policies(form: str, *, quiet: bool, debug: bool, **options: Any) -> None:
+    """Say what policies would have done with a study's demand, and what rivals would."""
+    with errors(debug=debug):
+        from signalstudy.study.replays import printed, replay_files  # noqa: PLC0415
+
+        with progress(quiet=quiet) as say:
+            found = replay_files(**options, progress=say)
+        width = shutil.get_terminal_size((120, 40)).columns
+        click.echo(printed(found, form, width=width), nl=False)
 
 
 @commands.command()

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from signalstudy.cli import LATER_COMMANDS, commands
+from signalstudy.cli import commands
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
 from signalstudy.synthetic.write import write_table
@@ -132,12 +132,6 @@ def test_wrong_input_gets_one_message_exit_2_and_leaves_nothing(text, words, tmp
 def test_a_missing_study_is_named(tmp_path):
     done = signalstudy("run", "nowhere.toml", cwd=tmp_path, expect=2)
     assert "nowhere.toml: there is no such file" in done.stderr
-
-
-def test_promised_commands_say_that_they_are_not_built(tmp_path):
-    for name in LATER_COMMANDS:
-        done = signalstudy(name, "x", cwd=tmp_path, expect=2)
-        assert "is not yet built" in done.stderr
 
 
 def test_the_catalogue_prints_names_units_and_engine_metrics(tmp_path):

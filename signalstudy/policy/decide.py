@@ -202,7 +202,7 @@ def _floor(pool: PoolRule, floors: tuple[FloorRule, ...], now_seconds: Numbers) 
     for floor in floors:
         replicas = floor.replicas.get(pool.pool, 0)
         highest = np.maximum(highest, np.where(_is_within(floor, now), replicas, 0))
-    return np.minimum(highest, pool.max_replicas)
+    return np.asarray(np.minimum(highest, pool.max_replicas))
 
 
 def _is_within(floor: FloorRule, now_seconds: Floats) -> Bools:

@@ -1,0 +1,94 @@
+"""A controller: what decides in a replay, and which signals it reads to do so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from signalstudy.policy.decide import decide
+from signalstudy.policy.rules import STALE_AFTER_WINDOWS, compile_policy
+from signalstudy.policy.state import Observation, State
+from signalstudy.vocabulary.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from signalstudy.policy.policy import Policy
+    from signalstudy.replay.grounds import Grounds
+
+Floats: TypeAlias = NDArray[np.float64]
+Decide: TypeAlias = Callable[[State, Observation], Mapping[str, Floats]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """A signal of a pool that a controller reads, averaged over a window; a total or a mean."""
+
+    pool: str
+    signal: str
+    is_total: bool
+    window_seconds: float
+
+    @property
+    def key(self) -> str:
+        """Its name in an observation."""
+        return f"{self.pool}.{self.signal}"
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """Anything that scales.
+
+    `latencies`: the latencies it guards by their name in an observation, and what latency each is
+    (ttft, tbt, e2e). `decide` takes and gives arrays that broadcast: lanes by steps. It may look at
+    the state and the readings of one moment only. `observation_seconds`: how long a removed
+    replica is kept running, by pool.
+    """
+
+    name: str
+    reads: tuple[Reads, ...]
+    latencies: Mapping[str, str]
+    bounds: Mapping[str, tuple[int, int]]
+    observation_seconds: Mapping[str, float]
+    decide: Decide
+
+
+def policy_controller(policy: Policy, grounds: Grounds, name: str = "") -> Controller:
+    """Make a policy decide, by `policy.decide` itself."""
+    rules = compile_policy(policy)
+    label = name or policy.name
+    strangers = [rule.pool for rule in rules.pools if rule.pool not in grounds.pools]
+    if strangers:
+        raise ConfigurationError(
+            f"{label}: it scales {', '.join(sorted(strangers))}; {grounds.service!r} has "
+            f"{', '.join(grounds.pools)}."
+        )
+    reads = [
+        Reads(
+            rule.pool,
+            rule.signal.key.split(".", 1)[1],
+            rule.signal.is_total,
+            rule.signal.stale_after_seconds / STALE_AFTER_WINDOWS,
+        )
+        for rule in rules.pools
+        if rule.signal is not None
+    ]
+    spec = policy.document["spec"]["pools"]
+
+    def ask(state: State, observation: Observation) -> dict[str, Floats]:
+        steps = decide(rules, state, observation).steps
+        return {pool: step.replicas for pool, step in steps.items()}
+
+    return Controller(
+        label,
+        tuple(reads),
+        {guard.key: guard.key.split(".", 1)[1].split("_", 1)[0] for guard in rules.guards},
+        {rule.pool: (rule.min_replicas, rule.max_replicas) for rule in rules.pools},
+        {
+            pool: float(said["scaleIn"].get("observationSeconds", 0.0))
+            for pool, said in spec.items()
+        },
+        ask,
+    )

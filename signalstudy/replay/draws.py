@@ -1,0 +1,112 @@
+"""Draws: what a study does not know exactly, drawn from its intervals; the same for every run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.replay.relations import find_series
+from signalstudy.threshold.tolerance import WINDOW_SECONDS, noise_ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.replay.grounds import Grounds
+    from signalstudy.vocabulary.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+SAFE_Z, TWO_SIDED_Z = 1.645, 1.96
+"""The low end of a capacity is a one-sided 95 % bound, the high end that of a 95 % interval."""
+LEAST_CAPACITY_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Lanes to run: lane 0 is the study's estimate, the others are draws.
+
+    `capacity` by pool and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag.
+    """
+
+    capacity: dict[str, Floats]
+    startup_seconds: Floats
+    z: Floats
+    seed: int
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes there are."""
+        return self.startup_seconds.size
+
+    def part(self, lanes: slice) -> Draws:
+        """Give some of the lanes."""
+        capacity = {pool: values[lanes] for pool, values in self.capacity.items()}
+        return Draws(capacity, self.startup_seconds[lanes], self.z[lanes], self.seed)
+
+
+def draw(grounds: Grounds, draws: int, seed: int) -> Draws:
+    """Draw capacities and start-up times within the study's intervals.
+
+    A capacity is normal on either side of its estimate; where no high end is known (a lower bound)
+    it stays at the estimate. Start-ups are those seen, one drawn for a lane.
+    """
+    rng = np.random.default_rng(seed)
+    capacity = {}
+    for name, pool in grounds.pools.items():
+        capacity[name] = _two_sided(pool.capacity.per_replica, _scores(rng, draws))
+    seen = grounds.startup_seconds
+    startup = np.concatenate([[np.median(seen)], rng.choice(seen, draws)])
+    return Draws(capacity, startup, _scores(rng, draws), seed)
+
+
+def _scores(rng: np.random.Generator, draws: int) -> Floats:
+    return np.concatenate([[0.0], rng.standard_normal(draws)])
+
+
+def _two_sided(estimate: Estimate, z: Floats) -> Floats:
+    value = estimate.value or 0.0
+    down = value - (value if estimate.low is None else estimate.low)
+    up = (value if estimate.high is None else estimate.high) - value
+    drawn = value + z * np.where(z < 0.0, down / SAFE_Z, up / TWO_SIDED_Z)
+    return np.asarray(np.maximum(drawn, LEAST_CAPACITY_SHARE * value))
+
+
+def lags(grounds: Grounds, pool: str, signal: str, z: Floats) -> Floats:
+    """Give the lag of a signal by lane in seconds: as measured, less what the model makes itself.
+
+    The model spreads a request's work over its residence, whose centre is half of it late.
+    """
+    measured = None
+    for place in (pool, "gateway"):
+        for ranked in grounds.studied.ranking.signals:
+            if measured is None and (ranked.pool, ranked.signal) == (place, signal):
+                measured = ranked.measures.get("lag_seconds")
+    if measured is None or measured.value is None:
+        return np.zeros(z.size)
+    low = measured.value if measured.low is None else measured.low
+    high = measured.value if measured.high is None else measured.high
+    spread = np.where(z < 0.0, measured.value - low, high - measured.value) / TWO_SIDED_Z
+    own = grounds.pools[pool].residence_seconds / 2.0
+    return np.asarray(np.maximum(measured.value + z * spread - own, 0.0))
+
+
+def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
+    """Give what a signal is multiplied by, step by step (lanes, n): noise of its own.
+
+    Its size is the noise of the recorded signal over a minute, less what demand itself trembles
+    (which drives the replay anyway), as white noise of the steps.
+    """
+    shape = (draws.lanes, grounds.time_seconds.size)
+    series = find_series(grounds.whole, pool, signal)
+    step_seconds = grounds.step_seconds
+    own = None if series is None else noise_ratio(series.values, step_seconds)
+    of_demand = noise_ratio(grounds.pools[pool].work, step_seconds) or 0.0
+    minute = np.sqrt(max((own or 0.0) ** 2 - of_demand**2, 0.0))
+    if not minute:
+        return np.ones((1, 1))
+    per_step = minute * np.sqrt(max(WINDOW_SECONDS / step_seconds, 1.0))
+    rng = np.random.default_rng([draws.seed, *f"{pool}.{signal}".encode()])
+    drawn = rng.standard_normal(shape, dtype=np.float32)
+    return np.asarray(np.maximum(1.0 + per_step * drawn, 0.0))

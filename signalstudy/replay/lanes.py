@@ -1,0 +1,312 @@
+"""The closed loop, many lanes at once and many steps ahead.
+
+A decision depends on what is seen now and on what was asked for last. So each lane runs ahead for
+a block of steps as if nothing were decided, asks the controller about all of them in one call, and
+goes back to the first step at which it would act. The result is that of deciding step by step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from signalstudy.policy.state import Observation, Reading, State
+from signalstudy.replay.draws import lags, noise
+from signalstudy.replay.fluid import Flow, flow, handed_on
+from signalstudy.replay.latencies import typical_latency
+from signalstudy.replay.relations import Relation, find_series, fit_relation
+from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.replay.controller import Controller, Reads
+    from signalstudy.replay.draws import Draws
+    from signalstudy.replay.grounds import Grounds
+
+    Floats = NDArray[np.float64]
+    Integers = NDArray[np.int64]
+    Booleans = NDArray[np.bool_]
+
+EVALUATION_SECONDS = 15.0
+CELLS_A_ROUND = 6400
+SHORTEST_BLOCK, LONGEST_BLOCK = 32, 256
+LEAST_KNOWN_SHARE = 0.5
+"""A window of which less is known gives no reading."""
+
+
+@dataclass(slots=True)
+class PoolPath:
+    """One pool, (lanes, n + block): what was asked for, served with, offered, and waited for."""
+
+    asked: Floats
+    ready: Floats
+    offered: Floats
+    wait_seconds: Floats
+
+    def lane(self, lane: int) -> PoolPath:
+        """Give a copy of one lane, (1, n)."""
+        fields = (self.asked, self.ready, self.offered, self.wait_seconds)
+        return PoolPath(*(values[lane : lane + 1].copy() for values in fields))
+
+    def until(self, steps: int) -> PoolPath:
+        """Give the first `steps` steps."""
+        fields = (self.asked, self.ready, self.offered, self.wait_seconds)
+        return PoolPath(*(values[:, :steps] for values in fields))
+
+
+@dataclass(slots=True)
+class _Pool:
+    """Where each lane stands in one pool, (lanes,)."""
+
+    path: PoolPath
+    capacity: Floats
+    asked: Floats
+    settled_at: Integers
+    waiting: Floats
+    out_at: Floats
+    in_at: Floats
+
+
+@dataclass(slots=True)
+class _Seen:
+    """One signal as it was measured: cumulated over time (lanes, n + block + 1)."""
+
+    reads: Reads
+    relation: Relation | None
+    noise: Floats
+    lag_steps: Floats
+    total: Floats
+
+
+@dataclass(slots=True)
+class _Block:
+    """The steps that are run ahead: (lanes in it, block)."""
+
+    lanes: Integers
+    steps: Integers
+    ready: dict[str, Floats] = field(default_factory=dict)
+    flows: dict[str, Flow] = field(default_factory=dict)
+    handed: Floats | None = None
+
+
+def run_lanes(
+    controller: Controller, grounds: Grounds, draws: Draws, start: dict[str, float]
+) -> dict[str, PoolPath]:
+    """Run a controller through the span and give each pool's path, (lanes, n).
+
+    `start`: replicas at the beginning, by pool, already serving.
+    """
+    loop = _Loop(controller, grounds, draws, start)
+    while True:
+        lanes = np.flatnonzero(loop.at < loop.steps)
+        if not lanes.size:
+            return {name: pool.path.until(loop.steps) for name, pool in loop.pools.items()}
+        loop.advance(lanes)
+
+
+class _Loop:
+    """One controller on its way through the span."""
+
+    def __init__(
+        self, controller: Controller, grounds: Grounds, draws: Draws, start: dict[str, float]
+    ) -> None:
+        self.controller, self.grounds = controller, grounds
+        self.steps, self.step_seconds = grounds.time_seconds.size, grounds.step_seconds
+        self.block = int(np.clip(CELLS_A_ROUND // draws.lanes, SHORTEST_BLOCK, LONGEST_BLOCK))
+        self.at = np.zeros(draws.lanes, dtype=np.int64)
+        self.startup_steps = np.ceil(draws.startup_seconds / self.step_seconds - 1e-9).astype(int)
+        self.every = max(int(EVALUATION_SECONDS / self.step_seconds), 1)
+        padding = np.zeros(self.block)
+        self.known = np.concatenate([grounds.known.astype(float), padding])
+        self.known_total = _cumulated(self.known)[None, :]
+        self.arrivals = {
+            name: np.concatenate([pool.work, padding]) for name, pool in grounds.pools.items()
+        }
+        self.totals = {name: _cumulated(work) for name, work in self.arrivals.items()}
+        self.handed_before = np.zeros(draws.lanes)
+        self.pools = {name: self._pool(draws, name, float(start[name])) for name in grounds.pools}
+        self.seen = [self._seen(reads, draws) for reads in controller.reads]
+
+    def _pool(self, draws: Draws, name: str, replicas: float) -> _Pool:
+        shape = (draws.lanes, self.steps + self.block)
+        never = np.full(draws.lanes, -np.inf)
+        return _Pool(
+            path=PoolPath(*(np.zeros(shape) for _ in range(4))),
+            capacity=draws.capacity[name] * self.step_seconds,
+            asked=np.full(draws.lanes, replicas),
+            settled_at=np.zeros(draws.lanes, dtype=np.int64),
+            waiting=np.zeros(draws.lanes),
+            out_at=never,
+            in_at=never.copy(),
+        )
+
+    def _seen(self, reads: Reads, draws: Draws) -> _Seen:
+        pool = self.grounds.pools[reads.pool]
+        relation = None
+        if reads.signal != pool.capacity.signal:
+            relation = self._relation(reads)
+        drawn = noise(self.grounds, reads.pool, reads.signal, draws)
+        if drawn.size > 1:
+            drawn = np.concatenate([drawn, np.ones((draws.lanes, self.block))], axis=1)
+        lag = lags(self.grounds, reads.pool, reads.signal, draws.z) / self.step_seconds
+        total = np.zeros((draws.lanes, self.steps + self.block + 1))
+        return _Seen(reads, relation, drawn, lag, total)
+
+    def _relation(self, reads: Reads) -> Relation:
+        whole = self.grounds.whole
+        for place in (reads.pool, "gateway"):
+            relation = fit_relation(whole, reads.pool, reads.signal, place)
+            if relation is not None:
+                return relation
+        if find_series(whole, reads.pool, reads.signal) is None:
+            known = {name for pool in (reads.pool, "gateway") if pool in whole.pools
+                     for name in whole.pools[pool].signals}  # fmt: skip
+            raise unknown_name(self.controller.name, "signal", reads.signal, known)
+        raise ConfigurationError(
+            f"{self.controller.name}: how {reads.key} answers to work per replica is not in the "
+            "recording, so a replay cannot say what the policy would see."
+        )
+
+    def advance(self, lanes: Integers) -> None:
+        """Run a block ahead, keep it up to the first step at which a lane acts."""
+        steps = self.at[lanes, None] + np.arange(self.block)
+        block = _Block(lanes, steps)
+        for name in self.pools:
+            self._run_pool(name, block)
+        state, observation = self._state(block), self._observation(block)
+        asked = self.controller.decide(state, observation)
+        is_time = ((steps + 1) % self.every == 0) & (steps < self.steps)
+        acts = np.zeros(steps.shape, dtype=bool)
+        for name, replicas in asked.items():
+            acts |= replicas != self.pools[name].asked[lanes, None]
+        acts &= is_time
+        does_act = acts.any(axis=1)
+        last = np.where(does_act, acts.argmax(axis=1), self.block - 1)
+        self._keep(block, last)
+        rows = np.flatnonzero(does_act)
+        if rows.size:
+            for name, replicas in asked.items():
+                wanted = np.broadcast_to(replicas, steps.shape)[rows, last[rows]]
+                self._act(name, lanes[rows], steps[rows, last[rows]], wanted)
+        self.at[lanes] += last + 1
+
+    def _run_pool(self, name: str, block: _Block) -> None:
+        pool, rows = self.pools[name], block.lanes[:, None]
+        ready = np.where(
+            block.steps >= pool.settled_at[rows],
+            pool.asked[rows],
+            pool.path.ready[rows, block.steps],
+        )
+        offered = self.arrivals[name][block.steps]
+        if name == "decode" and "prefill" in self.pools:
+            waiting = block.flows["prefill"].waiting
+            handed = handed_on(waiting, block.steps, self.totals["prefill"], self.totals["decode"])
+            before = np.concatenate([self.handed_before[rows], handed[:, :-1]], axis=1)
+            offered, block.handed = np.maximum(handed - before, 0.0), handed
+        found = flow(
+            offered, ready * pool.capacity[rows], pool.waiting[block.lanes], self.step_seconds
+        )
+        block.ready[name], block.flows[name] = ready, found
+        path = pool.path
+        path.asked[rows, block.steps] = pool.asked[rows]
+        path.ready[rows, block.steps] = ready
+        path.offered[rows, block.steps] = offered
+        path.wait_seconds[rows, block.steps] = found.wait_seconds
+
+    def _state(self, block: _Block) -> State:
+        rows = block.lanes[:, None]
+        now = self.grounds.time_seconds[0] + self.step_seconds * block.steps
+        return State(
+            # Every moment of the block is asked about at once.
+            cast("float", now),
+            {name: pool.asked[rows] for name, pool in self.pools.items()},
+            {name: pool.out_at[rows] for name, pool in self.pools.items()},
+            {name: pool.in_at[rows] for name, pool in self.pools.items()},
+        )
+
+    def _observation(self, block: _Block) -> Observation:
+        readings = {seen.reads.key: Reading(self._read(seen, block)) for seen in self.seen}
+        for key, latency in self.controller.latencies.items():
+            readings[key] = Reading(self._latency(latency, block))
+        return Observation(readings)
+
+    def _read(self, seen: _Seen, block: _Block) -> Floats:
+        """Average a signal over its window, as it was a lag ago; NaN where too little is known."""
+        reads, rows = seen.reads, block.lanes[:, None]
+        ready, served = block.ready[reads.pool], block.flows[reads.pool].served / self.step_seconds
+        per_replica = np.divide(served, ready, out=np.zeros(served.shape), where=ready > 0)
+        value = served if reads.is_total else per_replica
+        if seen.relation is not None:
+            value = seen.relation.at(per_replica) * (ready if reads.is_total else 1.0)
+        value = value * (seen.noise[rows, block.steps] if seen.noise.size > 1 else 1.0)
+        value = value * self.known[block.steps]
+        before = seen.total[rows, block.steps[:, :1]]
+        seen.total[rows, block.steps + 1] = before + np.cumsum(value, axis=1)
+        end = block.steps + 1.0 - seen.lag_steps[rows]
+        begin = end - max(reads.window_seconds / self.step_seconds, 1.0)
+        amount = _between(seen.total, rows, end) - _between(seen.total, rows, begin)
+        none = np.zeros(1, dtype=np.int64)
+        known = _between(self.known_total, none, end) - _between(self.known_total, none, begin)
+        is_seen = (begin >= 0.0) & (known >= LEAST_KNOWN_SHARE * (end - begin))
+        return np.asarray(np.divide(amount, known, out=np.full(known.shape, np.nan), where=is_seen))
+
+    def _latency(self, latency: str, block: _Block) -> Floats:
+        """Give a latency where work waits; NaN, not late, where none does."""
+        for one in self.grounds.objectives:
+            if one.objective.signal != latency:
+                continue
+            found, ready = block.flows[one.pool], block.ready[one.pool]
+            per_replica = np.divide(
+                found.served / self.step_seconds, ready, out=np.zeros(ready.shape), where=ready > 0
+            )
+            seconds = typical_latency(one, per_replica, found.wait_seconds)
+            return np.where(found.wait_seconds > 0.0, seconds, np.nan)
+        return np.full(block.steps.shape, np.nan)
+
+    def _keep(self, block: _Block, last: Integers) -> None:
+        row = np.arange(block.lanes.size)
+        for name, pool in self.pools.items():
+            pool.waiting[block.lanes] = block.flows[name].waiting[row, last]
+        if block.handed is not None:
+            self.handed_before[block.lanes] = block.handed[row, last]
+
+    def _act(self, name: str, lanes: Integers, steps: Integers, wanted: Floats) -> None:
+        """Ask for other replicas: more are ready after the start-up, fewer at once.
+
+        Replicas that are still starting go first, the youngest ahead: what is ready later is never
+        more than what is asked for now.
+        """
+        pool = self.pools[name]
+        changed = np.flatnonzero(wanted != pool.asked[lanes])
+        lanes, steps, wanted = lanes[changed], steps[changed], wanted[changed]
+        if not lanes.size:
+            return
+        before, startup = pool.asked[lanes], self.startup_steps[lanes]
+        ahead = steps[:, None] + 1 + np.arange(max(int(startup.max()), 1))
+        ahead = np.minimum(ahead, pool.path.ready.shape[1] - 1)
+        rows = lanes[:, None]
+        planned = np.where(
+            ahead >= pool.settled_at[rows], before[:, None], pool.path.ready[rows, ahead]
+        )
+        pool.path.ready[rows, ahead] = np.minimum(planned, wanted[:, None])
+        pool.settled_at[lanes] = steps + 1 + startup
+        pool.asked[lanes] = wanted
+        now = self.grounds.time_seconds[0] + self.step_seconds * steps
+        pool.out_at[lanes] = np.where(wanted > before, now, pool.out_at[lanes])
+        pool.in_at[lanes] = np.where(wanted < before, now, pool.in_at[lanes])
+
+
+def _cumulated(values: Floats) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(values)])
+
+
+def _between(total: Floats, rows: Integers, position: Floats) -> Floats:
+    """Read a cumulated signal at a fraction of a step (lanes, block)."""
+    at = np.maximum(position, 0.0)
+    below = at.astype(np.int64)
+    share = at - below
+    above = np.minimum(below + 1, total.shape[1] - 1)
+    return np.asarray(total[rows, below] * (1.0 - share) + total[rows, above] * share)

@@ -1,0 +1,114 @@
+"""Offered work: how a recording's demand becomes the work that a pool of the model gets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.threshold.counts import mean_per_bin, steps_per_bin, work_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.timeline.timeline import PoolTimeline, Timeline
+
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+GAIN_BIN_SECONDS = 300.0
+CENSORED_SHARE = 0.9
+"""A bin in which the recording served less than this share of what was offered is censored."""
+
+
+def gain_of(timeline: Timeline, pool: PoolTimeline) -> float:
+    """Give the served work per unit of demand: the median over five-minute bins.
+
+    It is 1 where both count the same; with all prompt tokens offered and uncached ones served it
+    is what the prefix cache leaves to do.
+    """
+    if pool.demand is None or pool.served_per_second is None:
+        return 1.0
+    if pool.demand.unit == "requests" and work_name(pool) == "requests_per_second":
+        return 1.0
+    steps = steps_per_bin(timeline.step_seconds, GAIN_BIN_SECONDS)
+    offered = mean_per_bin(pool.demand.per_second, steps)
+    served = mean_per_bin(pool.served_per_second, steps)
+    counts = np.isfinite(offered + served) & (offered > 0)
+    if not counts.any() or not served[counts].any():
+        return 1.0
+    busy = counts & (offered >= np.median(offered[counts]))
+    return float(np.median(served[busy] / offered[busy])) or 1.0
+
+
+def residence_seconds(timeline: Timeline, pool: PoolTimeline) -> float:
+    """Say how long a request stays: output tokens x usual TBT, else usual TTFT of prefill."""
+    latency = "ttft" if pool.pool == "prefill" else "tbt"
+    usual = [
+        np.nanmedian(place.signals[name].values)
+        for place in timeline.pools.values()
+        for name in (f"{latency}_mean_seconds", f"{latency}_p50_seconds")
+        if name in place.signals and np.isfinite(place.signals[name].values).any()
+    ]
+    if not usual:
+        return 0.0
+    return float(usual[0]) * (1.0 if latency == "ttft" else tokens_per_request(timeline) or 0.0)
+
+
+def tokens_per_request(timeline: Timeline) -> float | None:
+    """Give output tokens a request, None where requests or tokens are not counted."""
+    requests = count_requests(timeline, slice(None))
+    for name in ("decode", "unified"):
+        pool = timeline.pools.get(name)
+        if pool is not None and pool.demand is not None and pool.demand.unit == "tokens":
+            tokens = float(np.nansum(pool.demand.per_second)) * timeline.step_seconds
+            return tokens / requests if requests else None
+    return None
+
+
+def count_requests(timeline: Timeline, rows: slice) -> float | None:
+    """Count requests: by the objective that counts most, but not by TBT, which may count tokens."""
+    for pool in timeline.pools.values():
+        if pool.demand is not None and pool.demand.unit == "requests":
+            return float(np.nansum(pool.demand.per_second[rows])) * timeline.step_seconds
+    counts = [
+        float(np.nansum(one.observed[rows]))
+        for one in timeline.slo_counts
+        if one.objective.signal != "tbt" or one.source == "requests"
+    ]
+    if counts:
+        return max(counts)
+    rates = [
+        float(np.nansum(pool.signals["requests_per_second"].values[rows])) * timeline.step_seconds
+        for pool in timeline.pools.values()
+        if "requests_per_second" in pool.signals
+    ]
+    return max(rates, default=None)
+
+
+def spread(work: Floats, steps: float) -> Floats:
+    """Spread each step's work evenly over the `steps` that begin with it: tokens take time."""
+    if steps <= 0.5:
+        return work
+    total = np.concatenate([[0.0], np.cumsum(work)])
+    # The integral of the cumulated work, so that a fraction of a step spreads as well.
+    area = np.concatenate([[0.0], np.cumsum((total[1:] + total[:-1]) / 2.0)])
+    at = np.arange(total.size, dtype=float)
+    spread = (np.interp(at, at, area) - np.interp(at - steps, at, area)) / steps
+    return np.asarray(np.diff(spread))
+
+
+def censored_steps(timeline: Timeline, names: list[str]) -> Booleans:
+    """Say in which steps the recording served less than was offered, in bins of five minutes."""
+    censored = np.zeros(timeline.time_seconds.size, dtype=bool)
+    steps = steps_per_bin(timeline.step_seconds, GAIN_BIN_SECONDS)
+    for name in names:
+        pool = timeline.pools[name]
+        if pool.demand is None or pool.served_per_second is None or pool.demand.unit != "tokens":
+            continue
+        offered = mean_per_bin(pool.demand.per_second, steps) * gain_of(timeline, pool)
+        is_short = mean_per_bin(pool.served_per_second, steps) < CENSORED_SHARE * offered
+        # At night bins hold few requests, and the edges of a bin make up much of it.
+        is_short &= offered >= np.nanmedian(offered) if np.isfinite(offered).any() else False
+        censored[: is_short.size * steps] |= np.repeat(is_short, steps)
+    return censored

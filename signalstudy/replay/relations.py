@@ -1,0 +1,73 @@
+"""Relations: what a signal shows at a given work per replica, as the recording has it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.threshold.counts import work_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from signalstudy.timeline.timeline import SignalSeries, Timeline
+
+    Floats = NDArray[np.float64]
+
+BINS = 40
+FEWEST_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A signal per replica against work per replica, as medians in bins (bins,).
+
+    Between bins it is a straight line, beyond them it stays at the last: nothing was seen there.
+    """
+
+    work_per_replica: Floats
+    value: Floats
+
+    def at(self, work_per_replica: Floats) -> Floats:
+        """Give the signal at any work per replica; the shape is kept."""
+        return np.asarray(np.interp(work_per_replica, self.work_per_replica, self.value))
+
+
+def find_series(timeline: Timeline, pool: str, signal: str) -> SignalSeries | None:
+    """Find a signal where a policy's reader would: on the pool, else at the gateway."""
+    for place in (pool, "gateway"):
+        found = timeline.pools.get(place)
+        if found is not None and signal in found.signals:
+            return found.signals[signal]
+    return None
+
+
+def fit_relation(
+    timeline: Timeline, pool: str, signal: str, place: str | None = None
+) -> Relation | None:
+    """Fit a signal of `place` (default: the pool) to the work per replica of `pool`.
+
+    Totals are divided by ready replicas. None where either is not in the recording.
+    """
+    found = timeline.pools.get(place or pool)
+    series = None if found is None else found.signals.get(signal)
+    work = work_of(timeline.pools[pool])
+    if series is None or isinstance(work, str):
+        return None
+    replicas = timeline.pools[pool].ready_replicas
+    values = series.values
+    if series.kind == "total":
+        values = np.divide(
+            values, replicas, out=np.full(values.size, np.nan), where=np.nan_to_num(replicas) > 0
+        )
+    known = np.isfinite(values) & np.isfinite(work.per_replica) & timeline.usable
+    if int(known.sum()) < FEWEST_STEPS:
+        return None
+    order = np.argsort(work.per_replica[known], kind="stable")
+    at, shown = work.per_replica[known][order], values[known][order]
+    parts = zip(np.array_split(at, BINS), np.array_split(shown, BINS), strict=True)
+    medians = np.array([(np.median(x), np.median(y)) for x, y in parts])
+    apart = np.concatenate([[True], np.diff(medians[:, 0]) > 0.0])
+    return Relation(medians[apart, 0], medians[apart, 1])

@@ -1,0 +1,175 @@
+"""The Replay: what each policy and rival would have cost, and how many requests it had kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from signalstudy.vocabulary.spoken import spoken_estimate
+from signalstudy.vocabulary.tables import html_table, text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from signalstudy.vocabulary.estimate import Estimate
+
+    Floats = NDArray[np.float64]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRun:
+    """One pool over the replayed span, arrays (n,), for drawing.
+
+    `asked_replicas`: running or starting; `ready_replicas`: serving. `offered_per_second`: work
+    that reached the pool, `capacity_per_second`: what its ready replicas bear, in the pool's work.
+    `wait_seconds`: how long the work that waits at the end of the step has to wait.
+    """
+
+    pool: str
+    asked_replicas: Floats
+    ready_replicas: Floats
+    offered_per_second: Floats
+    capacity_per_second: Floats
+    wait_seconds: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One policy, rival, or what really happened ("recorded").
+
+    `gpu_hours` run from the decision to the removal of a replica. `slo_attainment_ratio`: share of
+    offered work within every objective's limit. `uncensored_attainment_ratio`: the same without
+    the steps in which the recording served less than was offered. `minutes_over_capacity`: time in
+    which work waited. `pd_imbalance_ratio`: mean difference between how full the two pools are.
+    `given`: what a rival was given or found. `flags`: sentences about what went wrong.
+    """
+
+    name: str
+    gpu_hours: Estimate
+    slo_attainment_ratio: Estimate
+    uncensored_attainment_ratio: Estimate
+    minutes_over_capacity: Estimate
+    scale_events: Estimate
+    pd_imbalance_ratio: Estimate
+    replica_seconds: dict[str, float]
+    given: str = ""
+    flags: tuple[str, ...] = ()
+    pools: dict[str, PoolRun] = field(default_factory=dict, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form of `signalstudy replay --format json`."""
+        events = self.scale_events
+        return {
+            "name": self.name,
+            "gpu_hours": self.gpu_hours.as_dict(),
+            "slo_attainment_ratio": self.slo_attainment_ratio.as_dict(),
+            "uncensored_attainment_ratio": self.uncensored_attainment_ratio.as_dict(),
+            "minutes_over_capacity": self.minutes_over_capacity.as_dict(),
+            "scale_events": None if events.value is None else round(events.value),
+            "scale_events_interval": [events.low, events.high],
+            "pd_imbalance_ratio": self.pd_imbalance_ratio.as_dict(),
+            "replica_seconds": self.replica_seconds,
+            "given": self.given,
+            "flags": list(self.flags),
+        }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Replay:
+    """All runs over the same demand.
+
+    `start`, `end`: ISO 8601 UTC. `asked_attainment`: what rivals that are chosen in hindsight were
+    asked to reach. `notes`: what holds for every run.
+    """
+
+    service: str
+    engine: str
+    start: str
+    end: str
+    requests: float | None
+    step_seconds: float
+    seed: int
+    draws: int
+    asked_attainment: float
+    runs: tuple[Run, ...]
+    notes: tuple[str, ...] = ()
+    time_seconds: Floats | None = field(default=None, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form of `signalstudy replay --format json` (contract, section 5)."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "service": self.service,
+            "engine": self.engine,
+            "trace": {
+                "requests": None if self.requests is None else round(self.requests),
+                "start": self.start,
+                "end": self.end,
+                "step_seconds": self.step_seconds,
+            },
+            "seed": self.seed,
+            "draws": self.draws,
+            "asked_attainment": self.asked_attainment,
+            "notes": list(self.notes),
+            "runs": [run.as_dict() for run in self.runs],
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Give one row a run, for tables."""
+        return [
+            {
+                "run": run.name,
+                "gpu_hours": run.gpu_hours.value,
+                "gpu_hours_low": run.gpu_hours.low,
+                "gpu_hours_high": run.gpu_hours.high,
+                "attainment": run.slo_attainment_ratio.value,
+                "attainment_low": run.slo_attainment_ratio.low,
+                "attainment_high": run.slo_attainment_ratio.high,
+                "minutes_over": run.minutes_over_capacity.value,
+                "scale_events": run.scale_events.value,
+                "pd_imbalance": run.pd_imbalance_ratio.value,
+                "remarks": " ".join([run.given, *run.flags]).strip(),
+            }
+            for run in self.runs
+        ]
+
+    def __repr__(self) -> str:
+        """Give the runs as a table."""
+        return text_table(*self._table(), title=self._title())
+
+    def _repr_html_(self) -> str:
+        """Give the runs as a table for notebooks."""
+        return html_table(*self._table(), title=self._title())
+
+    def _title(self) -> str:
+        return f"{self.service}, {self.engine} replay, {self.start} to {self.end}"
+
+    def _table(self) -> tuple[list[str], list[list[str]]]:
+        columns = ["run", "GPU-hours", "attainment", "minutes over", "scale events", "remarks"]
+        rows = [
+            [
+                run.name,
+                spoken_estimate(run.gpu_hours),
+                spoken_estimate(run.slo_attainment_ratio),
+                spoken_estimate(run.minutes_over_capacity),
+                spoken_estimate(run.scale_events),
+                " ".join([run.given, *run.flags]).strip(),
+            ]
+            for run in self.runs
+        ]
+        return columns, rows
+
+
+def replays_json(replays: Sequence[Replay]) -> str:
+    """Give one replay as a JSON object, several services as a list of them."""
+    documents = [replay.as_dict() for replay in replays]
+    return (
+        json.dumps(documents[0] if len(documents) == 1 else documents, indent=1, allow_nan=False)
+        + "\n"
+    )

@@ -1,0 +1,195 @@
+"""Scores: what a path costs and how many requests it keeps, lane by lane, then as estimates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from signalstudy.replay.latencies import share_late
+from signalstudy.replay.replay import PoolRun, Run
+from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from signalstudy.replay.draws import Draws
+    from signalstudy.replay.grounds import Grounds
+    from signalstudy.replay.lanes import PoolPath
+
+    Floats = NDArray[np.float64]
+
+CELLS_AT_ONCE = 5_000_000
+"""Lanes x steps held at once: with two pools and a signal about 0.5 GB."""
+METHOD = "fluid queue on the study's estimates; low and high: 2.5 and 97.5 % of the draws"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What lanes came to, each (lanes,); NaN where the question does not arise."""
+
+    gpu_hours: Floats
+    attainment: Floats
+    uncensored_attainment: Floats
+    minutes_over: Floats
+    scale_events: Floats
+    pd_imbalance: Floats
+    replica_seconds: dict[str, Floats]
+
+
+def score(
+    grounds: Grounds,
+    draws: Draws,
+    paths: Mapping[str, PoolPath],
+    drain_seconds: Mapping[str, float],
+) -> Score:
+    """Score paths (lanes, n).
+
+    Attainment weighs each step by the work offered in it; a step's requests miss with the sum of
+    the shares that each objective lets slip (at most all), which never flatters. GPU-hours count a
+    replica from the decision to its removal: a drained one for `drain_seconds` more.
+    """
+    step = grounds.step_seconds
+    replica_seconds = {
+        name: path.asked.sum(axis=1) * step
+        + np.maximum(-np.diff(path.ready, axis=1), 0.0).sum(axis=1) * drain_seconds.get(name, 0.0)
+        for name, path in paths.items()
+    }
+    gpu_seconds = sum(
+        (seconds * grounds.pools[name].gpus for name, seconds in replica_seconds.items()),
+        np.zeros(draws.lanes),
+    )
+    kept = 1.0 - _late(grounds, draws, paths)
+    is_over = np.any([path.wait_seconds > 0.0 for path in paths.values()], axis=0)
+    moved = np.any([np.diff(path.asked, axis=1) != 0.0 for path in paths.values()], axis=0)
+    return Score(
+        gpu_hours=gpu_seconds / 3600.0,
+        attainment=_weighted(kept, grounds.weights),
+        uncensored_attainment=_weighted(kept, grounds.weights * ~grounds.censored),
+        minutes_over=is_over.sum(axis=1) * step / 60.0,
+        scale_events=moved.sum(axis=1).astype(float),
+        pd_imbalance=_imbalance(draws, paths, step),
+        replica_seconds=replica_seconds,
+    )
+
+
+def score_all(
+    grounds: Grounds,
+    draws: Draws,
+    run: Callable[[Draws], Mapping[str, PoolPath]],
+    drain_seconds: Mapping[str, float],
+) -> tuple[list[Score], dict[str, PoolPath]]:
+    """Run and score all lanes, so many at a time as fit into memory.
+
+    Gives the scores in order, and the paths of lane 0.
+    """
+    room = max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
+    scores = []
+    first: dict[str, PoolPath] = {}
+    for begin in range(0, draws.lanes, room):
+        part = draws.part(slice(begin, begin + room))
+        paths = run(part)
+        scores.append(score(grounds, part, paths, drain_seconds))
+        first = first or {name: path.lane(0) for name, path in paths.items()}
+    return scores, first
+
+
+def _late(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floats:
+    """Give the share of each step's requests that miss any objective (lanes, n)."""
+    late = np.zeros((draws.lanes, grounds.time_seconds.size))
+    for one in grounds.objectives:
+        path = paths[one.pool]
+        bears = draws.capacity[one.pool][:, None]
+        per_replica = np.divide(
+            path.offered / grounds.step_seconds, path.ready,
+            out=np.zeros(path.ready.shape), where=path.ready > 0,
+        )  # fmt: skip
+        per_replica = np.where(path.wait_seconds > 0.0, bears, np.minimum(per_replica, bears))
+        late = late + share_late(one, per_replica, path.wait_seconds)
+    return np.minimum(late, 1.0)
+
+
+def _weighted(kept: Floats, weights: Floats) -> Floats:
+    total = weights.sum()
+    if not total:
+        return np.full(kept.shape[0], np.nan)
+    return np.asarray(np.minimum((kept * weights).sum(axis=1) / total, 1.0))
+
+
+def _imbalance(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float) -> Floats:
+    if not {"prefill", "decode"} <= set(paths):
+        return np.full(draws.lanes, np.nan)
+    fill = {}
+    for name in ("prefill", "decode"):
+        path = paths[name]
+        bears = path.ready * (draws.capacity[name] * step_seconds)[:, None]
+        share = np.divide(path.offered, bears, out=np.ones(bears.shape), where=bears > 0)
+        fill[name] = np.minimum(share, 1.0)
+    return np.asarray(np.abs(fill["prefill"] - fill["decode"]).mean(axis=1))
+
+
+def run_of(
+    name: str,
+    grounds: Grounds,
+    draws: Draws,
+    scores: Sequence[Score],
+    first: Mapping[str, PoolPath],
+    *,
+    given: str = "",
+    flags: tuple[str, ...] = (),
+) -> Run:
+    """Put the scores of all lanes together; `first`: paths whose lane 0 is the study's estimate."""
+    joined = {
+        field: np.concatenate([getattr(score, field) for score in scores])
+        for field in ("gpu_hours", "attainment", "uncensored_attainment", "minutes_over",
+                      "scale_events", "pd_imbalance")
+    }  # fmt: skip
+    return Run(
+        name=name,
+        gpu_hours=_estimate(joined["gpu_hours"]),
+        slo_attainment_ratio=_estimate(joined["attainment"]),
+        uncensored_attainment_ratio=_uncensored(joined["uncensored_attainment"]),
+        minutes_over_capacity=_estimate(joined["minutes_over"]),
+        scale_events=_estimate(joined["scale_events"]),
+        pd_imbalance_ratio=_imbalance_estimate(joined["pd_imbalance"]),
+        replica_seconds={
+            pool: float(seconds[0]) for pool, seconds in scores[0].replica_seconds.items()
+        },
+        given=given,
+        flags=flags,
+        pools={pool: _pool_run(pool, path, grounds, draws) for pool, path in first.items()},
+    )
+
+
+def _estimate(lanes: Floats) -> Estimate:
+    value = float(lanes[0])
+    if lanes.size < 2:
+        return Estimate(value, method=METHOD)
+    low, high = np.quantile(lanes[1:], [0.025, 0.975])
+    return Estimate(value, min(float(low), value), max(float(high), value), method=METHOD)
+
+
+def _uncensored(lanes: Floats) -> Estimate:
+    if np.isnan(lanes).any():
+        return unidentified("The recording served less than was offered wherever it had demand.")
+    return _estimate(lanes)
+
+
+def _imbalance_estimate(lanes: Floats) -> Estimate:
+    if np.isnan(lanes).any():
+        return not_applicable("The service has one pool.")
+    return _estimate(lanes)
+
+
+def _pool_run(pool: str, path: PoolPath, grounds: Grounds, draws: Draws) -> PoolRun:
+    return PoolRun(
+        pool=pool,
+        asked_replicas=path.asked[0],
+        ready_replicas=path.ready[0],
+        offered_per_second=path.offered[0] / grounds.step_seconds,
+        capacity_per_second=path.ready[0] * draws.capacity[pool][0],
+        wait_seconds=path.wait_seconds[0],
+    )

@@ -1,0 +1,117 @@
+"""Replays of a whole study: each policy on the service it is for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from signalstudy.config import read_config
+from signalstudy.policy.read import read_policy
+from signalstudy.replay.grounds import WORKING_POOLS
+from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
+from signalstudy.replay.replay import replays_json
+from signalstudy.study.run import run_study
+from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
+from signalstudy.vocabulary.rows import render_rows
+from signalstudy.vocabulary.spoken import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from signalstudy.policy.policy import Policy
+    from signalstudy.replay.replay import Replay
+    from signalstudy.study.study import Study
+
+HIDDEN_IN_TABLES = ("remarks",)
+"""They stand below a table, where there is room for sentences."""
+
+
+def replay_files(
+    paths: Sequence[Path],
+    on: Path,
+    *,
+    out: Path | None = None,
+    service: str | None = None,
+    engine: str = "recorded",
+    against: str = "",
+    since: str | None = None,
+    until: str | None = None,
+    draws: int = DRAWS,
+    attainment: float | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Replay]:
+    """Replay policy files on the study that `on` describes, one Replay a service.
+
+    A policy is replayed on the service it names; a lone service takes any policy. `against`: names
+    of rivals, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
+    """
+    rivals = check_names(engine, [name.strip() for name in against.split(",") if name.strip()])
+    span = (_seconds("--from", since), _seconds("--to", until))
+    policies = [read_policy(path) for path in paths]
+    study = run_study(on, out=out, service=service, progress=progress)
+    provisioning = read_config(on).provisioning
+    gpus = {pool: number for pool in WORKING_POOLS if (number := provisioning.gpus_of(pool))}
+    return [
+        replay_policy(
+            mine,
+            study.services[name],
+            against=rivals,
+            span=span,
+            draws=draws,
+            seed=study.seed,
+            attainment=attainment,
+            startup_seconds=provisioning.startup_seconds,
+            gpus_per_replica=gpus,
+            progress=progress,
+        )
+        for name, mine in _by_service(study, policies).items()
+    ]
+
+
+def printed(replays: Sequence[Replay], form: str, *, width: int) -> str:
+    """Give replays as `table`, `json` (one service: an object, several: a list) or `csv`."""
+    if form == "json":
+        return replays_json(replays)
+    if form == "csv":
+        rows = [{"service": replay.service} | row for replay in replays for row in replay.rows()]
+        return render_rows(rows, "csv")
+    return "\n".join(_text(replay, width) for replay in replays)
+
+
+def _text(replay: Replay, width: int) -> str:
+    """Give the runs of a service as a table, and below it what is to be said of them."""
+    rows = [
+        {name: value for name, value in row.items() if name not in HIDDEN_IN_TABLES}
+        for row in replay.rows()
+    ]
+    lines = [f"{one_line(replay.service)}, {replay.start} to {replay.end}"]
+    lines.append(render_rows(rows, "table", width=width).rstrip())
+    for run in replay.runs:
+        lines += [f"  {one_line(run.name)}: {said}" for said in (run.given, *run.flags) if said]
+    lines += [f"  note: {one_line(note)}" for note in replay.notes]
+    return "\n".join(lines) + "\n"
+
+
+def _by_service(study: Study, policies: Sequence[Policy]) -> dict[str, list[Policy]]:
+    found: dict[str, list[Policy]] = {}
+    for policy in policies:
+        service = str(policy.document["metadata"]["service"])
+        if service not in study.services:
+            if len(study.services) != 1:
+                raise unknown_name(policy.name, "service", service, study.services)
+            service = next(iter(study.services))
+        found.setdefault(service, []).append(policy)
+    return found
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{option} {text!r} is no time. Write 2026-01-05T00:00:00Z."
+        ) from None
+    return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
