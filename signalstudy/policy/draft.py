@@ -65,13 +65,12 @@ def draft_policy(
     notes += [*_ratio_notes(pd_ratio, driver, ratio, own), *own_notes] if is_split else []
     signals = {pool: _signal(own.get(pool, driver), promql, study) for pool in pool_inputs}
     peaks = peak_replicas(driver, own, ratio, pool_inputs)
-    partners = most_by_ratio(ratio, pool_inputs)
     parts = [
         draft_pool(
             pool_inputs[pool],
             provisioning,
             peak_replicas=peaks.get(pool),
-            most_by_ratio=partners.get(pool, 0),
+            most_by_ratio=most_by_ratio(ratio, pool_inputs).get(pool, 0),
             seen_lag=_seen_lag(own.get(pool, driver), ranking),
             window_seconds=signals[pool]["windowSeconds"],
         )
@@ -103,9 +102,8 @@ def draft_policy(
         "spec": {key: value for key, value in spec.items() if value is not None},
     }
     validate_policy(document, f"the policy drafted for {service!r}")
-    return Policy(
-        name, document, (*notes, *(n for part in parts for n in part.notes), *guard_notes)
-    )
+    notes += [note for part in parts for note in part.notes]
+    return Policy(name, document, (*notes, *guard_notes))
 
 
 def scale_in_tolerance(scale_out_tolerance: float) -> float:
