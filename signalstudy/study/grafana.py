@@ -25,6 +25,8 @@ def signal_promql(
     `source`: the metrics it was made of, as a study names them. A rate looks back two samples, a
     minute at least. Labels are told apart as study.toml says.
     """
+    if signal in (stated := stated_queries(config)):
+        return stated[signal]
     parts = re.split("( / | - |, | \\+ )", source)
     entries = [_entry(name, signal) for name in parts[::2]]
     if not source or any(entry is None for entry in entries):
@@ -40,6 +42,13 @@ def signal_promql(
     for sign, term in zip(parts[1::2], terms[1:], strict=True):
         query += _OPERATORS[sign] + term
     return query
+
+
+def stated_queries(config: StudyConfig) -> dict[str, str]:
+    """Give the PromQL that study.toml names for signals, by signal."""
+    return {
+        name: query.promql for source in config.sources for name, query in source.queries.items()
+    }
 
 
 def _entry(name: str, signal: str) -> SourceMetric | None:
@@ -82,9 +91,12 @@ def _of_histogram(name: str, signal: str, where: str, window: str) -> str:
 
 
 def pool_matchers(pool: str, service: str, config: StudyConfig) -> list[str]:
-    """Give the matchers of a service's pool, as study.toml tells services and pools apart."""
+    """Give the matchers of a service's pool, as study.toml tells services and pools apart.
+
+    A service of the study's own name is one that no label names.
+    """
     named = config.labels
-    parts = service.split("/")
+    parts = [] if service == config.study.name else service.split("/")
     labels = named.service[: len(parts)]
     if len(labels) != len(parts):
         labels, parts = named.service[:1], [service]

@@ -203,6 +203,18 @@ def test_labels_are_those_of_the_study():
         'job=~"vllm-decode.*"',
     ]
     assert pool_matchers("gateway", "chat", config()) == ['service="chat"']
+    assert pool_matchers("unified", "a", config()) == []  # the study's own name: no label says it
+
+
+def test_a_query_that_the_study_names_is_the_one_to_paste():
+    named = config(
+        '[[sources]]\nkind="prometheus"\nurl="http://localhost:9090"\nlast="1d"\n'
+        'queries={ decode_tokens_per_second = "job:decode:rate1m" }\n'
+    )
+    metric = "vllm:generation_tokens_total"
+    args = ("decode", "chat", metric, named)
+    told = signal_promql("decode_tokens_per_second", *args, sample_seconds=15.0)
+    assert told == "job:decode:rate1m"
 
 
 def test_a_rate_looks_back_over_two_samples_at_least():
