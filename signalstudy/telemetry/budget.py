@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.telemetry.promql import any_of, selector_text
 from signalstudy.telemetry.range_queries import WHOLE
-from signalstudy.telemetry.transfer import ServerError
+from signalstudy.telemetry.refusals import ServerError
 from signalstudy.vocabulary.durations import as_duration
 from signalstudy.vocabulary.errors import ConfigurationError
 

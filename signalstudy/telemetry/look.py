@@ -17,8 +17,9 @@ from signalstudy.telemetry.discover import RawSeries, is_known_metric
 from signalstudy.telemetry.files import blocks, find_files, format_of, open_table
 from signalstudy.telemetry.openmetrics import read_openmetrics
 from signalstudy.telemetry.promql import any_of, selector_text
+from signalstudy.telemetry.refusals import ServerError
 from signalstudy.telemetry.table import read_table
-from signalstudy.telemetry.transfer import Server, ServerError
+from signalstudy.telemetry.transfer import Server
 from signalstudy.telemetry.tsdb import find_blocks
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
 from signalstudy.telemetry.tsdb_index import BadIndexError, Index

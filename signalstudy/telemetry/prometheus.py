@@ -17,9 +17,10 @@ from signalstudy.telemetry.expressions import fetch_expression, refuse_unknown
 from signalstudy.telemetry.promql import Matcher, any_of, parse_selector, selector_text
 from signalstudy.telemetry.range_queries import fetch_ranges
 from signalstudy.telemetry.raw import RawSource
-from signalstudy.telemetry.raw_parts import RawParts, SampleBatch
+from signalstudy.telemetry.raw_parts import FETCHED, RawParts, SampleBatch
+from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.telemetry.remote_read import Wanted, fetch_remote
-from signalstudy.telemetry.transfer import RouteError, Server, ServerError
+from signalstudy.telemetry.transfer import Server
 from signalstudy.telemetry.vm_export import fetch_export
 from signalstudy.vocabulary.errors import TableError
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from signalstudy.source import Source
 
-FETCHED = "fetched"
 PROBE_MS = 60_000
 DAY_MS = 86_400_000
 

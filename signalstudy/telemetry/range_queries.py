@@ -13,7 +13,7 @@ import numpy as np
 
 from signalstudy.telemetry.promql import selector_text
 from signalstudy.telemetry.raw_parts import SampleBatch
-from signalstudy.telemetry.transfer import ServerError
+from signalstudy.telemetry.refusals import ServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

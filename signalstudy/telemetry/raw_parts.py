@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import duckdb
     from numpy.typing import NDArray
 
+FETCHED = "fetched"
+"""Where, in a study's folder, parts wait that a server has sent."""
 SAMPLES = pa.schema([("key", pa.uint64()), ("time_ms", pa.int64()), ("value", pa.float64())])
 SERIES = pa.schema(
     [

@@ -22,7 +22,7 @@ from signalstudy.telemetry.discover import (
 from signalstudy.telemetry.files import first_line
 from signalstudy.telemetry.openmetrics import read_openmetrics
 from signalstudy.telemetry.points import read_points
-from signalstudy.telemetry.prometheus import FETCHED, read_prometheus
+from signalstudy.telemetry.raw_parts import FETCHED
 from signalstudy.telemetry.requests import NUMBERS, read_requests
 from signalstudy.telemetry.store import (
     code_digest,
@@ -180,6 +180,10 @@ def _read_source(
         read = READERS[source.kind]
         return read(connection, source, number=number, is_wanted=is_wanted, scratch=scratch)
     if source.kind == "prometheus":
+        from signalstudy.telemetry.prometheus import (  # noqa: PLC0415 - slow to import
+            read_prometheus,
+        )
+
         return read_prometheus(
             connection,
             source,

@@ -17,11 +17,13 @@ from signalstudy.telemetry.checksums import crc32c_of
 from signalstudy.telemetry.chunks import ENCODINGS, HISTOGRAMS, XOR, ChunkError, decode_chunks
 from signalstudy.telemetry.promql import OPERATORS, Matcher
 from signalstudy.telemetry.raw_parts import SampleBatch
-from signalstudy.telemetry.transfer import RouteError, Server, ServerError
+from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.telemetry.varints import VarintError, read_varint, write_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from signalstudy.telemetry.transfer import Server
 
 STREAMED = "application/x-streamed-protobuf"
 STREAMED_XOR_CHUNKS = 1

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import httpx
 
-from signalstudy.vocabulary.errors import ConfigurationError, SignalStudyError
+from signalstudy.telemetry.refusals import ServerError
+from signalstudy.vocabulary.errors import ConfigurationError
 from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
@@ -33,19 +34,6 @@ CONNECT_SECONDS, SILENCE_SECONDS, DEADLINE_SECONDS = 10.0, 120.0, 900.0
 LARGEST_ANSWER_BYTES = 1 << 29
 SHOWN_BYTES = 4096
 BUSY = frozenset({408, 429, 500, 502, 503, 504})
-
-
-class ServerError(SignalStudyError):
-    """What a server answered, or did not. `status`: HTTP's, 0 where there was no answer."""
-
-    def __init__(self, said: str, *, status: int = 0, is_passing: bool = False) -> None:
-        super().__init__(said)
-        self.status = status
-        self.is_passing = is_passing
-
-
-class RouteError(SignalStudyError):
-    """The server does not speak this route; another may do."""
 
 
 class Server:

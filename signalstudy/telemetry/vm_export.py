@@ -14,7 +14,7 @@ from signalstudy.telemetry.files import blocks, find_files
 from signalstudy.telemetry.promql import selector_text
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.telemetry.raw_parts import RawParts, SampleBatch
-from signalstudy.telemetry.transfer import RouteError, ServerError
+from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
