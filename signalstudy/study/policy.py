@@ -9,6 +9,7 @@ import numpy as np
 
 from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
+from signalstudy.study.grafana import stated_queries
 from signalstudy.telemetry.store import tool_version
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -43,11 +44,27 @@ def policy_of(
             provisioning=_provisioning(study, config),
             pool_inputs=_pool_inputs(study, config),
             study=_facts(study, config, telemetry),
-            promql={},
+            promql=given_queries(study, config),
         )
     except NotEnoughDataError as error:
         return None, str(error)
     return policy, ""
+
+
+def given_queries(study: ServiceStudy, config: StudyConfig) -> dict[str, str]:
+    """Give the PromQL that the data of a service came by, by POOL.SIGNAL.
+
+    Only where it tells one pool of the only service: elsewhere its labels tell them apart, and as
+    it stands it would add them up.
+    """
+    if study.timeline is None or study.service != config.study.name:
+        return {}
+    found = {}
+    for signal, query in stated_queries(config).items():
+        pools = [name for name, pool in study.timeline.pools.items() if signal in pool.signals]
+        if len(pools) == 1:
+            found[f"{pools[0]}.{signal}"] = query
+    return found
 
 
 def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> StudyFacts:

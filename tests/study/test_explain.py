@@ -7,6 +7,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -22,6 +23,7 @@ from signalstudy.study.explain import (
     explanation_text,
 )
 from signalstudy.study.grafana import pool_matchers, signal_promql
+from signalstudy.study.policy import given_queries
 from signalstudy.study.run import run_study
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
@@ -222,3 +224,29 @@ def test_a_rate_looks_back_over_two_samples_at_least():
     args = ("decode_tokens_per_second", "unified", "chat", metric, config())
     assert "[60s]" in signal_promql(*args, sample_seconds=15.0)
     assert "[600s]" in signal_promql(*args, sample_seconds=300.0)
+
+
+@pytest.mark.parametrize(
+    ("service", "pools", "given"),
+    [
+        ("a", {"decode": ["decode_tokens_per_second"], "prefill": []}, True),
+        (
+            "a",
+            {"decode": ["decode_tokens_per_second"], "prefill": ["decode_tokens_per_second"]},
+            False,
+        ),
+        ("b", {"decode": ["decode_tokens_per_second"]}, False),
+        ("a", {"decode": []}, False),
+    ],
+)
+def test_a_policy_keeps_the_query_of_its_data_where_that_tells_one_pool(service, pools, given):
+    named = config(
+        '[[sources]]\nkind="prometheus"\nurl="http://localhost:9090"\nlast="1d"\n'
+        'queries={ decode_tokens_per_second = "sum(rate(x_total[1m]))" }\n'
+    )
+    timeline = SimpleNamespace(
+        pools={name: SimpleNamespace(signals=signals) for name, signals in pools.items()}
+    )
+    told = given_queries(SimpleNamespace(service=service, timeline=timeline), named)
+    expected = {"decode.decode_tokens_per_second": "sum(rate(x_total[1m]))"}
+    assert told == (expected if given else {})
