@@ -3,7 +3,8 @@
 #   make demo    install what the lock says, study the shipped sample, say where the report is
 #   make test    the same with the tools of development, then every test
 #   make lint    ruff, mypy, import-linter, sqlfluff
-#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make calibrate;  make clean
+#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make calibrate
+#   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS);  make clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,16 +14,17 @@ INSTALL_LOCK := $(PIP) install --no-compile --require-hashes --requirement
 # the build tools stand in the lock too, so building fetches nothing
 INSTALL_SELF := $(PIP) install --no-deps --no-build-isolation --editable .
 TEST_ARGS ?= -n 2
+FUZZ_SECONDS ?= 60
 DEMO ?= demo-study
 
 # numbers that do not depend on how many threads a machine has
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench calibrate clean
+.PHONY: help demo test lint wheel check-wheel lock bench calibrate fuzz clean
 
 help:
-	@sed -n '3,6s/^# *//p' Makefile
+	@sed -n '3,7s/^# *//p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
@@ -52,6 +54,9 @@ lock: $(VENV)/.dev
 
 # one lock for Linux and macOS, x86 and arm, every Python we support; it names no index
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+fuzz: $(VENV)/.dev
+	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
