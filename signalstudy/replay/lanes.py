@@ -83,10 +83,11 @@ class _Seen:
 
 @dataclass(slots=True)
 class _Block:
-    """The steps that are run ahead: (lanes in it, block)."""
+    """The steps that are run ahead: (lanes in it, block). `cells`: where they lie in a path."""
 
     lanes: Integers
     steps: Integers
+    cells: Integers
     ready: dict[str, Floats] = field(default_factory=dict)
     flows: dict[str, Flow] = field(default_factory=dict)
     handed: Floats | None = None
@@ -116,11 +117,13 @@ class _Loop:
         self.controller, self.grounds = controller, grounds
         self.steps, self.step_seconds = grounds.time_seconds.size, grounds.step_seconds
         self.block = int(np.clip(CELLS_A_ROUND // draws.lanes, SHORTEST_BLOCK, LONGEST_BLOCK))
+        self.width = self.steps + self.block
         self.at = np.zeros(draws.lanes, dtype=np.int64)
         self.startup_steps = np.ceil(draws.startup_seconds / self.step_seconds - 1e-9).astype(int)
         self.every = max(int(EVALUATION_SECONDS / self.step_seconds), 1)
         padding = np.zeros(self.block)
         self.known = np.concatenate([grounds.known.astype(float), padding])
+        self.is_all_known = bool(grounds.known.all())
         self.known_total = _cumulated(self.known)[None, :]
         self.arrivals = {
             name: np.concatenate([pool.work, padding]) for name, pool in grounds.pools.items()
@@ -173,7 +176,7 @@ class _Loop:
     def advance(self, lanes: Integers) -> None:
         """Run a block ahead, keep it up to the first step at which a lane acts."""
         steps = self.at[lanes, None] + np.arange(self.block)
-        block = _Block(lanes, steps)
+        block = _Block(lanes, steps, lanes[:, None] * self.width + steps)
         for name in self.pools:
             self._run_pool(name, block)
         state, observation = self._state(block), self._observation(block)
@@ -195,11 +198,8 @@ class _Loop:
 
     def _run_pool(self, name: str, block: _Block) -> None:
         pool, rows = self.pools[name], block.lanes[:, None]
-        ready = np.where(
-            block.steps >= pool.settled_at[rows],
-            pool.asked[rows],
-            pool.path.ready[rows, block.steps],
-        )
+        planned = pool.path.ready.reshape(-1)[block.cells]
+        ready = np.where(block.steps >= pool.settled_at[rows], pool.asked[rows], planned)
         offered = self.arrivals[name][block.steps]
         if name == "decode" and "prefill" in self.pools:
             waiting = block.flows["prefill"].waiting
@@ -211,10 +211,10 @@ class _Loop:
         )
         block.ready[name], block.flows[name] = ready, found
         path = pool.path
-        path.asked[rows, block.steps] = pool.asked[rows]
-        path.ready[rows, block.steps] = ready
-        path.offered[rows, block.steps] = offered
-        path.wait_seconds[rows, block.steps] = found.wait_seconds
+        path.asked.reshape(-1)[block.cells] = pool.asked[rows]
+        path.ready.reshape(-1)[block.cells] = ready
+        path.offered.reshape(-1)[block.cells] = offered
+        path.wait_seconds.reshape(-1)[block.cells] = found.wait_seconds
 
     def _state(self, block: _Block) -> State:
         rows = block.lanes[:, None]
@@ -241,15 +241,20 @@ class _Loop:
         value = served if reads.is_total else per_replica
         if seen.relation is not None:
             value = seen.relation.at(per_replica) * (ready if reads.is_total else 1.0)
-        value = value * (seen.noise[rows, block.steps] if seen.noise.size > 1 else 1.0)
-        value = value * self.known[block.steps]
+        if seen.noise.size > 1:
+            value = value * seen.noise.reshape(-1)[block.cells]
+        if not self.is_all_known:
+            value = value * self.known[block.steps]
         before = seen.total[rows, block.steps[:, :1]]
-        seen.total[rows, block.steps + 1] = before + np.cumsum(value, axis=1)
+        # A lane of the total is one longer than one of a path.
+        seen.total.reshape(-1)[block.cells + rows + 1] = before + np.cumsum(value, axis=1)
         end = block.steps + 1.0 - seen.lag_steps[rows]
         begin = end - max(reads.window_seconds / self.step_seconds, 1.0)
         amount = _between(seen.total, rows, end) - _between(seen.total, rows, begin)
-        none = np.zeros(1, dtype=np.int64)
-        known = _between(self.known_total, none, end) - _between(self.known_total, none, begin)
+        known = end - begin
+        if not self.is_all_known:
+            none = np.zeros(1, dtype=np.int64)
+            known = _between(self.known_total, none, end) - _between(self.known_total, none, begin)
         is_seen = (begin >= 0.0) & (known >= LEAST_KNOWN_SHARE * (end - begin))
         return np.asarray(np.divide(amount, known, out=np.full(known.shape, np.nan), where=is_seen))
 
@@ -259,12 +264,14 @@ class _Loop:
             if one.objective.signal != latency:
                 continue
             found, ready = block.flows[one.pool], block.ready[one.pool]
+            if not found.wait_seconds.any():
+                break
             per_replica = np.divide(
                 found.served / self.step_seconds, ready, out=np.zeros(ready.shape), where=ready > 0
             )
             seconds = typical_latency(one, per_replica, found.wait_seconds)
             return np.where(found.wait_seconds > 0.0, seconds, np.nan)
-        return np.full(block.steps.shape, np.nan)
+        return np.asarray(np.nan)
 
     def _keep(self, block: _Block, last: Integers) -> None:
         row = np.arange(block.lanes.size)
@@ -305,8 +312,9 @@ def _cumulated(values: Floats) -> Floats:
 
 def _between(total: Floats, rows: Integers, position: Floats) -> Floats:
     """Read a cumulated signal at a fraction of a step (lanes, block)."""
-    at = np.maximum(position, 0.0)
+    width = total.shape[1]
+    at = np.clip(position, 0.0, width - 1.000001)
     below = at.astype(np.int64)
     share = at - below
-    above = np.minimum(below + 1, total.shape[1] - 1)
-    return np.asarray(total[rows, below] * (1.0 - share) + total[rows, above] * share)
+    cells, flat = rows * width + below, total.reshape(-1)
+    return np.asarray(flat[cells] * (1.0 - share) + flat[cells + 1] * share)
