@@ -15,6 +15,7 @@ from signalstudy.evidence.dependence import (
 from signalstudy.evidence.distortion import cache_distortion_ratio
 from signalstudy.evidence.lag import lag_seconds, seen_lag_seconds
 from signalstudy.evidence.noise import peak_separation, signal_to_noise_ratio
+from signalstudy.evidence.regimes import regime_shift_ratio
 from signalstudy.evidence.shape import (
     demand_elasticity,
     dynamic_range_ratio,
@@ -76,6 +77,7 @@ MEASURES: dict[str, Measure] = {
     ),
     "capacity_elasticity": Measure("Does it fall when replicas are added?", capacity_elasticity),
     "cache_distortion_ratio": Measure("Does the prefix cache distort it?", cache_distortion_ratio),
+    "regime_shift_ratio": Measure("Did its answer to demand change for good?", regime_shift_ratio),
     "breach_recall_ratio": Measure(
         "Would it have warned of SLO breaches?", breach_recall_ratio, False, False
     ),

@@ -41,6 +41,7 @@ Finding = Literal[
     "ignores_replicas",
     "vague_capacity",
     "noisy",
+    "changed",
     "rises",
     "close_to_proportional",
     "unmoved_guard",
@@ -60,6 +61,9 @@ MOST_CAPACITY_ELASTICITY = -0.5
 LEAST_SIGNAL_TO_NOISE = 1.0 / 3.0
 """Demand must explain at least a quarter of the signal's variance: R2/(1-R2) = 1/3 at R2 = 0.25.
 Averaging repairs less noise than that at the price of lag; more is another signal."""
+MOST_REGIME_SHIFT = 0.25
+"""A lasting change at equal demand that is surely larger makes one target wrong before or after:
+as much as the prefix cache may distort."""
 PINNED_ELASTICITY = 0.2
 """Below this, ten times the demand raises a signal by less than 60 %."""
 CLIFF_GAIN = 1.5
@@ -290,6 +294,14 @@ def _audible(signal: SignalEvidence) -> Gate:
     return Gate("passed")
 
 
+def _steady(signal: SignalEvidence) -> Gate:
+    """Ask that the signal answered demand the same way over the whole record (methods.md, 7.1)."""
+    shift = measure_of(signal, "regime_shift_ratio")
+    if shift.value is None or interval_of(shift)[0] < MOST_REGIME_SHIFT:
+        return Gate("passed" if shift.is_known else "not_tested")
+    return Gate("undecided", "changed")
+
+
 GATES: tuple[Callable[[SignalEvidence], Gate], ...] = (
     _follows_demand,
     _elasticity,
@@ -297,5 +309,6 @@ GATES: tuple[Callable[[SignalEvidence], Gate], ...] = (
     _cache_neutral,
     _falls_with_capacity,
     _audible,
+    _steady,
 )
 """In the order in which a failure is told."""

@@ -211,6 +211,13 @@ def _noisy(signal: SignalEvidence) -> str:
     )
 
 
+def _changed(signal: SignalEvidence) -> str:
+    return (
+        f"Changed its answer to demand during the record{_note(signal, 'regime_shift_ratio')}: one "
+        "target would be wrong before or after; leave one of the two out with [[exclude]]."
+    )
+
+
 def _rises(signal: SignalEvidence) -> str:
     if not measure_of(signal, "demand_elasticity").is_known:
         return f"Rises with demand ({_correlation(signal)}), but in no proportion to it; a guard."
@@ -375,6 +382,7 @@ _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
     "ignores_replicas": _ignores_replicas,
     "vague_capacity": _vague_capacity,
     "noisy": _noisy,
+    "changed": _changed,
     "rises": _rises,
     "close_to_proportional": _close_to_proportional,
     "unmoved_guard": _unmoved_guard,
