@@ -154,8 +154,9 @@ def interval_of(
 ) -> tuple[float, float]:
     """Give the 95 % interval around `value` of its bootstrap replicates (replicates,).
 
-    The percentile interval, widened for few and related blocks. `reflected`: the basic interval,
-    for what noise pushes to one side, where resampling pushes it once more.
+    The percentile interval, widened for few and related blocks. `reflected`: that of the basic
+    bootstrap below, the farther of both above, for what noise pushes to one side and resampling
+    once more.
     """
     if blocks.drawn.size < FEWEST_BLOCKS:
         raise NotEnoughDataError(
@@ -164,7 +165,7 @@ def interval_of(
         )
     low, high = central_range(replicates)
     if reflected:
-        low, high = 2.0 * value - high, 2.0 * value - low
+        low, high = 2.0 * value - high, max(high, 2.0 * value - low)
     factor = widening(replicates, blocks)
     return value + factor * min(low - value, 0.0), value + factor * max(high - value, 0.0)
 

@@ -109,4 +109,5 @@ def test_a_reflected_interval_leans_against_what_resampling_adds():
     blocks = cut_blocks(8640, 10.0, 0)
     replicates = 1.0 + np.abs(blocks.weights[:, 0] - 1.0)
     low, high = interval_of(1.0, replicates, blocks, reflected=True)
-    assert low < 1.0 == high
+    assert low < 1.0 < high
+    assert 1.0 - low == pytest.approx(high - 1.0)
