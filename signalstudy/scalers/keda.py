@@ -97,7 +97,7 @@ def formula(whole: Plan, pool: PoolPlan) -> str:
         for guard in whole.guards
         for above, ratio in (guard.tiers if guard.pool == pool.pool else guard.tiers[:1])
     ]
-    guarded = "0"
+    guarded = "0.0"  # a float like the others: expr wants one type
     for factor, name, above in sorted(tiers):
         raised = REPLICAS if factor == 1.0 else f"{REPLICAS} * {plain_number(factor)}"
         guarded = f"{name} > {plain_number(above)} ? {raised} : {guarded}"
@@ -187,6 +187,11 @@ def _cron_time(second: float, weekday: int) -> str:
 
 
 def _approximations(whole: Plan) -> Iterable[str]:
+    yield (
+        "The HPA behind it has no cool-down: a scale-out cool-down became the period of the step "
+        "policy, so that a guard that stays breached raises again at each evaluation, up to that "
+        "limit; a scale-in cool-down became the stabilization window as well."
+    )
     if whole.guards:
         yield (
             "The formula holds tolerance and guards, so the HPA's own tolerance is set to 0: that "

@@ -173,6 +173,7 @@ def test_kedas_formula_names_only_its_triggers_and_asks_for_replicas():
         used = set(re.findall(r"[A-Za-z_]\w*", modifiers["formula"])) - {"max"}
         assert used == names
         assert modifiers["target"] == "1"
+        assert not re.search(r": \d+\)", modifiers["formula"])  # expr wants one type: 0.0, not 0
 
 
 def test_a_floor_past_midnight_becomes_a_cron_that_ends_the_next_day():
