@@ -7,6 +7,7 @@ would swallow a guard's first step, and the HPA keeps steps, windows and bounds.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def replicas_query(whole: Plan, pool: PoolPlan) -> str:
     namespace = pool.target_ref.get("namespace")
     matchers = f'horizontalpodautoscaler="{whole.name}-{pool.pool}"'
     if namespace:
-        matchers = f'namespace="{namespace}",{matchers}'
+        matchers = f"namespace={json.dumps(namespace)},{matchers}"
     return f"max(kube_horizontalpodautoscaler_status_desired_replicas{{{matchers}}})"
 
 

@@ -6,6 +6,7 @@ it by T / ratio, which is the same as the driver's desired replicas x ratio.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -175,9 +176,9 @@ def _replicas_query(policy: Policy, pool: str, ref: Mapping[str, str] | None) ->
     if ref is None or ref.get("kind") not in REPLICAS_METRICS:
         return ""
     metric, label = REPLICAS_METRICS[ref["kind"]]
-    matchers = [f'{label}="{ref["name"]}"']
+    matchers = [f"{label}={json.dumps(ref['name'])}"]  # PromQL quotes text as JSON does
     if ref.get("namespace"):
-        matchers.insert(0, f'namespace="{ref["namespace"]}"')
+        matchers.insert(0, f"namespace={json.dumps(ref['namespace'])}")
     return f"max({metric}{{{','.join(matchers)}}})"
 
 

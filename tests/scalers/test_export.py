@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from signalstudy.scalers.export import SCALERS, export, parse_queries
+from signalstudy.scalers.promql import selectors
 from signalstudy.vocabulary.errors import ConfigurationError, ExportError, UnknownNameError
 from tests.policy.documents import target
 from tests.scalers.policies import (
@@ -304,3 +305,14 @@ def test_the_driver_may_be_prefill():
     decode, prefill, _ = documents(export(made, "hpa"))
     assert prefill["spec"]["metrics"][0]["external"]["target"]["averageValue"] == "3000"
     assert decode["spec"]["metrics"][0]["external"]["target"]["averageValue"] == "3870"  # x 1.29
+
+
+def test_a_name_with_quotes_stays_within_its_matcher():
+    made = guarded()
+    rough = 'a"} or vector(0) #'
+    made.document["spec"]["pools"]["decode"]["targetRef"] |= {"name": rough, "namespace": rough}
+    for document in documents(export(made, "keda"))[:1]:
+        query = document["spec"]["triggers"][-1]["metadata"]["query"]
+        assert [selector.metric for selector in selectors(query)] == [
+            "kube_deployment_spec_replicas"
+        ]
