@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from signalstudy.telemetry.columns import LATEST_MS
 from signalstudy.telemetry.promql import selector_text
 from signalstudy.telemetry.raw_parts import SampleBatch
 from signalstudy.telemetry.refusals import ServerError
@@ -58,7 +59,10 @@ def matrix(data: Any, place: str, notes: dict[str, int]) -> SampleBatch:
         pairs = list(chain.from_iterable(series["values"] for series in found))
         times = np.array([pair[0] for pair in pairs], dtype=np.float64)
         values = np.array([float(pair[1]) for pair in pairs], dtype=np.float64)
+        is_matrix = bool((np.abs(times) < LATEST_MS / 1000).all())
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        raise ServerError(f"{place}: the answer is no matrix of samples") from None
+        is_matrix = False
+    if not is_matrix:
+        raise ServerError(f"{place}: the answer is no matrix of samples")
     milliseconds = np.round(times * 1000.0).astype(np.int64)
     return SampleBatch(labels, counts, milliseconds, values.view(np.uint64))

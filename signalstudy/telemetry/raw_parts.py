@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from signalstudy.telemetry.chunks import STALE_BITS
+from signalstudy.telemetry.columns import EARLIEST_MS, LATEST_MS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -92,6 +93,7 @@ class RawParts:
     def __init__(self, folder: Path, role: str) -> None:
         self.folder = folder
         self.role = role
+        self.strange = 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def holds(self, name: str) -> bool:
@@ -120,10 +122,12 @@ class RawParts:
         stale = batch.bits == np.uint64(STALE_BITS)
         values = batch.bits.view(np.float64)
         missing = np.isnan(values)
+        strange = (batch.time_ms < EARLIEST_MS) | (batch.time_ms > LATEST_MS)
+        self.strange += int(strange.sum())
         owner = np.repeat(np.arange(keys.size), batch.counts)
         of_series = [
             np.bincount(owner[kind], minlength=keys.size)
-            for kind in (~missing, stale, missing & ~stale)
+            for kind in (~missing & ~strange, stale, missing & ~stale)
         ]
         for key, labels, good, old, bad in zip(
             keys.tolist(), batch.labels, *(c.tolist() for c in of_series), strict=True
@@ -132,13 +136,10 @@ class RawParts:
             row.samples += good
             row.stale += old
             row.not_a_number += bad
-        if missing.all():
-            return
-        writer.write_table(
-            pa.table(
-                [keys[owner][~missing], batch.time_ms[~missing], values[~missing]], schema=SAMPLES
-            )
-        )
+        kept = ~missing & ~strange
+        if kept.any():
+            columns = [keys[owner][kept], batch.time_ms[kept], values[kept]]
+            writer.write_table(pa.table(columns, schema=SAMPLES))
 
     def _write_series(self, name: str, counted: dict[int, _Counted]) -> None:
         rows = []
@@ -173,6 +174,8 @@ class RawParts:
         ).fetchall()
         notes = [f"{stale} staleness markers are set aside"] * bool(stale)
         notes += [f"{other} samples are NaN and are set aside"] * bool(other)
+        if self.strange:
+            notes.append(f"{self.strange} samples are outside the years 1 to 9999 and set aside")
         return tuple(notes)
 
     def _listed(self, suffix: str) -> str:

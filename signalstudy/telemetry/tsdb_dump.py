@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from signalstudy.telemetry.columns import EARLIEST_MS, LATEST_MS
 from signalstudy.telemetry.files import blocks, find_files
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.vocabulary.errors import TableError
@@ -131,9 +132,10 @@ def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
             )
             .unnest("parts")
         )
+        time = pl.col("time_ms").cast(pl.Int64, strict=False)
         parsed = parsed.with_columns(
             pl.col("text").cast(pl.Float64, strict=False).alias("value"),
-            pl.col("time_ms").cast(pl.Int64, strict=False),
+            pl.when(time.is_between(EARLIEST_MS, LATEST_MS)).then(time).alias("time_ms"),
         )
         bad = parsed.filter(
             (pl.col("value").is_null() | pl.col("time_ms").is_null())

@@ -180,7 +180,8 @@ def test_a_hostile_stream_is_one_clear_error(tmp_path, monkeypatch, name):
     [b"", b"<html>", b"[]", b"[" * 100_000, b'{"status": "success"}', b'{"status": "error"}',
      b'{"status": "success", "data": {"result": [{"metric": 1}]}}',
      b'{"status": "success", "data": {"result": [{"metric": {}, "values": [["a", "b"]]}]}}',
-     b'{"status": "success", "data": {"result": [{"metric": {}, "values": [[1]]}]}}'],
+     b'{"status": "success", "data": {"result": [{"metric": {}, "values": [[1]]}]}}',
+     b'{"status": "success", "data": {"result": [{"metric": {}, "values": [[NaN, "1"]]}]}}'],
 )  # fmt: skip
 @pytest.mark.parametrize("path", [QUERY, "/api/v1/label/__name__/values"])
 def test_an_answer_that_is_no_answer_is_one_clear_error(tmp_path, body, path):

@@ -52,6 +52,13 @@ def test_values_that_json_lacks_are_read_or_set_aside(tmp_path):
     assert len(increments(telemetry)) == 1
 
 
+def test_times_that_no_calendar_has_are_set_aside(tmp_path):
+    odd = line(values=[1.0, 2.0], timestamps=[2**62, -(2**62)])
+    telemetry = read(tmp_path, study(exported(written(tmp_path, GOOD + odd, "a.jsonl"))))
+    assert "2 samples are outside the years 1 to 9999 and set aside" in telemetry.notes
+    assert len(increments(telemetry)) == 59
+
+
 def test_a_sample_that_stands_in_two_files_counts_once(tmp_path):
     written(tmp_path, GOOD, "a.jsonl")
     written(tmp_path, GOOD, "b.jsonl")
