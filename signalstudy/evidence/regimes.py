@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FEWEST_BLOCKS_A_SIDE = 4
+FEWEST_HOURS = 6.0
 BRIDGE_QUANTILE = 1.358
 """95 % of Brownian bridges stay within this distance of zero (Kolmogorov)."""
 MOST_CARRY_OVER = 0.8
@@ -38,6 +39,12 @@ def regime_shift_ratio(prepared: Prepared) -> Estimate:
     """
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
+    hours = prepared.view.time_seconds.size * prepared.view.step_seconds / 3600.0
+    if hours < FEWEST_HOURS:
+        raise NotEnoughDataError(
+            f"A record of {hours:.1f} h does not tell a lasting change from a queue that fills or a "
+            f"cache that warms; at least {FEWEST_HOURS:g} h do."
+        )
     blocks = prepared.blocks
     known = np.isfinite(prepared.noise)
     counts = blocks.sums(known.astype(np.float64))

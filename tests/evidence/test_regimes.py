@@ -50,3 +50,10 @@ def test_few_blocks_do_not_tell_a_lasting_change():
     signal[1800:] = np.nan
     with pytest.raises(NotEnoughDataError, match="lasting change"):
         regime_shift_ratio(prepared(signal, DEMAND))
+
+
+def test_a_record_of_minutes_has_transients_and_no_regimes():
+    demand = DEMAND[:200]
+    gain = np.where(np.arange(200) < 60, 0.5, 1.0)
+    with pytest.raises(NotEnoughDataError, match="queue that fills"):
+        regime_shift_ratio(prepared(gain * demand, demand))
