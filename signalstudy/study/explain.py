@@ -261,14 +261,7 @@ def _demand(timeline: Timeline, series: SignalSeries, pool: str) -> str:
 
 def _promql(study: ServiceStudy, series: SignalSeries, pool: str, config: StudyConfig) -> str:
     step = study.timeline.step_seconds if study.timeline is not None else 0.0
-    query = signal_promql(
-        series.name,
-        pool,
-        study.service,
-        series.source,
-        config,
-        sample_seconds=max(step, series.scrape_seconds),
-    )
+    query = signal_promql(series, pool, study.service, config, step_seconds=step)
     return query or f"none: {series.source or 'its source'} is no metric of the catalogue"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from signalstudy.vocabulary.signals import find_source, quantities, signals
+from signalstudy.vocabulary.signals import find_source, quantities
 
 if TYPE_CHECKING:
-    from signalstudy.config import StudyConfig
+    from signalstudy.config import SignalSection, StudyConfig
+    from signalstudy.timeline.timeline import SignalSeries
     from signalstudy.vocabulary.signals import SourceMetric
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
@@ -17,24 +19,41 @@ _OPERATORS = {" / ": " / ", " - ": " - ", ", ": " + ", " + ": " + "}
 """How the source of a signal names several metrics, and what that means."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of each metric: which signal, how replicas combine, where, over how long."""
+
+    signal: str
+    aggregation: str
+    matchers: tuple[str, ...]
+    window: str
+
+
 def signal_promql(
-    signal: str, pool: str, service: str, source: str, config: StudyConfig, *, sample_seconds: float
+    series: SignalSeries, pool: str, service: str, config: StudyConfig, *, step_seconds: float
 ) -> str:
     """Give a query for one signal of one pool, "" where it was made of no series of Prometheus.
 
-    `source`: the metrics it was made of, as a study names them. A rate looks back two samples, a
-    minute at least. Labels are told apart as study.toml says.
+    A rate looks back two samples, a minute at least. Labels are told apart as study.toml says.
     """
-    if signal in (stated := stated_queries(config)):
-        return stated[signal]
-    parts = re.split("( / | - |, | \\+ )", source)
-    entries = [_entry(name, signal) for name in parts[::2]]
-    if not source or any(entry is None for entry in entries):
+    if series.name in (stated := stated_queries(config)):
+        return stated[series.name]
+    window = max(SHORTEST_WINDOW_SECONDS, 2.0 * max(step_seconds, series.scrape_seconds))
+    asked = _Asked(
+        series.name,
+        "avg" if series.kind == "intensive" else "sum",
+        tuple(pool_matchers(pool, service, config)),
+        f"[{window:.0f}s]",
+    )
+    own = next((one for one in config.signals if one.name == series.name), None)
+    if own is not None:
+        return _of_own(own, asked)
+    parts = re.split("( / | - |, | \\+ )", series.source)
+    entries = [_entry(name, series.name) for name in parts[::2]]
+    if not series.source or any(entry is None for entry in entries):
         return ""
-    matchers = pool_matchers(pool, service, config)
-    window = f"[{max(SHORTEST_WINDOW_SECONDS, 2.0 * sample_seconds):.0f}s]"
     terms = [
-        _term(name, entry, signal, matchers, window)
+        _term(name, entry, asked)
         for name, entry in zip(parts[::2], entries, strict=True)
         if entry is not None
     ]
@@ -64,29 +83,41 @@ def _tells(entry: SourceMetric, signal: str) -> bool:
     return signal == gives or (bool(gives) and signal.startswith(f"{gives}_"))
 
 
-def _term(name: str, entry: SourceMetric, signal: str, matchers: list[str], window: str) -> str:
-    labels = [*matchers, *(f"{key}={_quoted(value)}" for key, value in entry.labels.items())]
-    where = f"{{{','.join(labels)}}}" if labels else ""
+def _term(name: str, entry: SourceMetric, asked: _Asked) -> str:
+    told = (f"{key}={_quoted(value)}" for key, value in entry.labels.items())
+    where = _selector(*asked.matchers, *told)
     factor = "" if entry.factor == 1.0 else f" * {entry.factor:g}"
-    known = signals().get(signal)
     if entry.type == "histogram":
-        return _of_histogram(name, signal, where, window) + factor
+        return _of_histogram(name, where, asked) + factor
     if entry.type == "counter":
-        return f"sum(rate({name}{where}{window})){factor}"
-    aggregation = "avg" if known is not None and known.kind == "intensive" else "sum"
-    return f"{aggregation}({name}{where}){factor}"
+        return f"sum(rate({name}{where}{asked.window})){factor}"
+    return f"{asked.aggregation}({name}{where}){factor}"
 
 
-def _of_histogram(name: str, signal: str, where: str, window: str) -> str:
+def _of_own(own: SignalSection, asked: _Asked) -> str:
+    """Give the query of a signal that study.toml describes under [[signals]]."""
+    name, where = own.metric or own.name, _selector(*asked.matchers)
+    if own.kind == "counter":
+        return f"{asked.aggregation}(rate({name}{where}{asked.window}))"
+    if own.kind == "histogram":
+        return _of_histogram(name, where, asked)
+    return f"{asked.aggregation}({name}{where})"
+
+
+def _selector(*matchers: str) -> str:
+    return f"{{{','.join(matchers)}}}" if matchers else ""
+
+
+def _of_histogram(name: str, where: str, asked: _Asked) -> str:
     """Give a quantile or the mean of a latency, or the rate of what was observed."""
     stem = re.sub("_(bucket|sum|count)$", "", name)
-    statistic = signal.removesuffix("_seconds").rpartition("_")[2]
+    statistic = asked.signal.removesuffix("_seconds").rpartition("_")[2]
     if statistic in QUANTILES:
-        rates = f"sum by (le) (rate({stem}_bucket{where}{window}))"
+        rates = f"sum by (le) (rate({stem}_bucket{where}{asked.window}))"
         return f"histogram_quantile({QUANTILES[statistic]:g}, {rates})"
-    total = f"sum(rate({stem}_sum{where}{window}))"
+    total = f"sum(rate({stem}_sum{where}{asked.window}))"
     if statistic == "mean":
-        return f"{total} / sum(rate({stem}_count{where}{window}))"
+        return f"{total} / sum(rate({stem}_count{where}{asked.window}))"
     return total
 
 

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -29,7 +30,9 @@ from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
 from signalstudy.synthetic.write import write_table
 from signalstudy.telemetry.read import read_telemetry
+from signalstudy.timeline.timeline import SignalSeries
 from signalstudy.vocabulary.errors import UnknownNameError
+from signalstudy.vocabulary.signals import signals
 
 SPEC = ServiceSpec(days=0.1, step_seconds=15.0)
 SIGNAL = "decode.decode_tokens_per_second"
@@ -140,6 +143,13 @@ def test_what_was_dropped_of_a_counter_is_counted(tmp_path):
     assert "1 counter resets" in source
 
 
+def series(name, source, scrape_seconds=15.0):
+    known = signals().get(name)
+    kind = "total" if known is None else known.kind
+    nothing = np.zeros(0)
+    return SignalSeries(name, kind, nothing, source=source, scrape_seconds=scrape_seconds)
+
+
 def config(labels=""):
     text = f'[study]\nname="a"\n[[sources]]\nkind="table"\npath="x"\n{labels}'
     return parse_config(tomllib.loads(text), place="study.toml", folder=Path())
@@ -189,7 +199,7 @@ def config(labels=""):
     ],
 )
 def test_the_query_is_of_the_metrics_that_the_signal_was_made_of(signal, source, query):
-    told = signal_promql(signal, "decode", "chat", source, config(), sample_seconds=15.0)
+    told = signal_promql(series(signal, source), "decode", "chat", config(), step_seconds=15.0)
     chat = 'service="chat",pool="decode"'
     assert told == (query.replace("{%s", "{" + chat).replace("%s", f"{{{chat}}}[60s]"))
 
@@ -208,22 +218,36 @@ def test_labels_are_those_of_the_study():
     assert pool_matchers("unified", "a", config()) == []  # the study's own name: no label says it
 
 
+@pytest.mark.parametrize(
+    ("kind", "query"),
+    [
+        ("counter", 'sum(rate(my_jobs_total{service="chat"}[60s]))'),
+        ("gauge", 'sum(my_jobs_total{service="chat"})'),
+    ],
+)
+def test_a_signal_of_the_users_own_is_asked_by_its_metric(kind, query):
+    named = config(f'[[signals]]\nname="jobs"\nmetric="my_jobs_total"\nkind="{kind}"\n')
+    jobs = series("jobs", "my_jobs_total")
+    assert signal_promql(jobs, "gateway", "chat", named, step_seconds=15.0) == query
+
+
 def test_a_query_that_the_study_names_is_the_one_to_paste():
     named = config(
         '[[sources]]\nkind="prometheus"\nurl="http://localhost:9090"\nlast="1d"\n'
         'queries={ decode_tokens_per_second = "job:decode:rate1m" }\n'
     )
-    metric = "vllm:generation_tokens_total"
-    args = ("decode", "chat", metric, named)
-    told = signal_promql("decode_tokens_per_second", *args, sample_seconds=15.0)
+    tokens = series("decode_tokens_per_second", "decode_tokens_per_second")
+    told = signal_promql(tokens, "decode", "chat", named, step_seconds=15.0)
     assert told == "job:decode:rate1m"
 
 
-def test_a_rate_looks_back_over_two_samples_at_least():
-    metric = "vllm:generation_tokens_total"
-    args = ("decode_tokens_per_second", "unified", "chat", metric, config())
-    assert "[60s]" in signal_promql(*args, sample_seconds=15.0)
-    assert "[600s]" in signal_promql(*args, sample_seconds=300.0)
+@pytest.mark.parametrize(
+    ("step", "scrape", "window"),
+    [(15.0, 15.0, "[60s]"), (15.0, 60.0, "[120s]"), (300.0, 15.0, "[600s]")],
+)
+def test_a_rate_looks_back_over_two_samples_at_least(step, scrape, window):
+    tokens = series("decode_tokens_per_second", "vllm:generation_tokens_total", scrape)
+    assert window in signal_promql(tokens, "unified", "chat", config(), step_seconds=step)
 
 
 @pytest.mark.parametrize(
