@@ -33,7 +33,12 @@ _Loop = TypeVar("_Loop", bound="Callable[..., Any]")
 
 
 def _compiled(loop: _Loop) -> _Loop:
-    return cast("_Loop", _numba.njit(cache=True, nogil=True)(loop)) if HAS_NUMBA else loop
+    if not HAS_NUMBA:
+        return loop
+    try:
+        return cast("_Loop", _numba.njit(cache=True, nogil=True)(loop))
+    except RuntimeError:  # nowhere to keep what was compiled: it is compiled each time
+        return cast("_Loop", _numba.njit(nogil=True)(loop))
 
 
 @_compiled

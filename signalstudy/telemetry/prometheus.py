@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from signalstudy.telemetry.budget import Size, estimate, refuse_too_much
 from signalstudy.telemetry.expressions import fetch_expression, refuse_unknown
 from signalstudy.telemetry.promql import Matcher, any_of, parse_selector, selector_text
-from signalstudy.telemetry.range_queries import fetch_ranges
+from signalstudy.telemetry.range_queries import WHOLE, fetch_ranges
 from signalstudy.telemetry.raw import RawSource
 from signalstudy.telemetry.raw_parts import FETCHED, RawParts, SampleBatch
 from signalstudy.telemetry.refusals import RouteError, ServerError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from signalstudy.source import Source
 
 PROBE_MS = 60_000
+SILENCE_SECONDS = 2.0
 DAY_MS = 86_400_000
 
 
@@ -98,6 +99,7 @@ def read_prometheus(
             progress(f"asking for {name}")
             if not parts.holds(f"query-{name}"):
                 parts.write(f"query-{name}", fetch_expression(server, name, query, start, end))
+        said += [f"{server.place} warns: {one}" for one in sorted(server.warnings)]
     said += parts.register(connection, number, is_overlapping=len(source.match) > 1)
     said += [f"{count} {what} are left out: not yet read" for what, count in notes.items()]
     return RawSource(number, source.role, "prometheus", (), tuple(said), origin=server.url)
@@ -113,7 +115,7 @@ def span_seconds(source: Source) -> tuple[int, int]:
 def metric_names(server: Server, source: Source, is_wanted: Callable[[str], bool]) -> list[str]:
     """Ask which metrics the span holds, and keep those that are wanted."""
     start, end = span_seconds(source)
-    form: dict[str, Any] = {"start": start, "end": end}
+    form: dict[str, Any] = {"start": start, "end": end, **WHOLE}
     if source.match:
         form["match[]"] = list(source.match)
     names = server.ask("/api/v1/label/__name__/values", **form)
@@ -179,6 +181,7 @@ def _fetch(
     progress: Callable[[str], None],
 ) -> None:
     began, samples, fetched = time.monotonic(), 0, 0
+    last_said = began
     for number, tile in enumerate(tiles, start=1):
         about = blake2b(selector_text(tile.matchers).encode(), digest_size=4).hexdigest()
         name = f"{tile.first_ms}-{tile.last_ms}-{about}"
@@ -193,7 +196,10 @@ def _fetch(
         except ServerError as error:
             raise ServerError(f"{error}{_kept(parts, len(tiles))}", status=error.status) from None
         fetched += 1
-        left = (time.monotonic() - began) / fetched * (len(tiles) - number)
+        now = time.monotonic()
+        if now - last_said < SILENCE_SECONDS and number < len(tiles):
+            continue
+        last_said, left = now, (now - began) / fetched * (len(tiles) - number)
         progress(
             f"{server.url}: {number} of {len(tiles)} tiles, {samples:,} samples by {route.name}, "
             f"about {left / 60:.1f} minutes left"

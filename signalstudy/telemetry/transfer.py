@@ -43,6 +43,7 @@ class Server:
         self.url = (source.url or "").rstrip("/")
         self.place = f"{place}, {self.url}"
         self.interval = 1.0 / source.requests_per_second
+        self.warnings: set[str] = set()
         self._next = 0.0
         self._client = httpx.Client(
             headers=_headers(source, place),
@@ -116,6 +117,9 @@ class Server:
             raise ServerError(f"{self.place}{path}: the answer is no JSON", status=200) from None
         if not isinstance(answer, dict) or answer.get("status") != "success":
             raise ServerError(f"{self.place}{path}: the answer is no success", status=200)
+        warnings = answer.get("warnings")
+        if isinstance(warnings, list):
+            self.warnings.update(one_line(str(warning))[:200] for warning in warnings[:9])
         return answer.get("data")
 
     def _wait(self) -> None:

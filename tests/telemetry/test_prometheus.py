@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,6 +190,13 @@ def test_an_answer_that_is_no_answer_is_one_clear_error(tmp_path, body, path):
     del script[READ]
     with pytest.raises(SignalStudyError, match=r"\[\[sources\]\] 1, "):
         studied(tmp_path, script)
+
+
+def test_what_a_server_warns_of_is_said(tmp_path):
+    warned = {"status": "success", "data": [TOKENS], "warnings": ["no store for 3 days\n!"]}
+    names = Answer([json.dumps(warned).encode()])
+    told, _ = studied(tmp_path, sound() | {"/api/v1/label/__name__/values": lambda _: names})
+    assert any("warns: no store for 3 days" in note for note in told.notes)
 
 
 def test_a_bomb_of_zeros_is_not_unpacked_to_the_end(tmp_path, monkeypatch):
