@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import chain
 
 import numpy as np
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from signalstudy.telemetry.checksums import crc32c, crc32c_of
 from signalstudy.telemetry.chunks import STALE_BITS, ChunkError, decode_chunks
 from signalstudy.telemetry.compiled import HAS_NUMBA
+from tests.house.project import ROOT
 from tests.telemetry.chunk_writer import bits_of, encode
 
 BOTH = pytest.mark.parametrize("use_numba", [False, True], ids=["numpy", "numba"])
@@ -143,3 +146,22 @@ def test_long_and_short_checksums_agree_with_a_byte_at_a_time():
     offsets = random.integers(0, 1000, lengths.size)
     together = crc32c(data, offsets, lengths, use_numba=False)
     assert together.tolist() == crc32c(data, offsets, lengths, use_numba=True).tolist()
+
+
+def test_without_numba_numpy_decodes_the_same():
+    """In a process that finds no numba."""
+    piece = encode([1000, 2000, 3500], [1, 2, 3])
+    program = f"""
+import sys
+sys.modules["numba"] = None
+import numpy as np
+from signalstudy.telemetry import compiled
+from signalstudy.telemetry.checksums import crc32c_of
+from signalstudy.telemetry.chunks import decode_chunks
+assert not compiled.HAS_NUMBA
+data = np.frombuffer({piece!r}, dtype=np.uint8)
+found = decode_chunks(data, np.zeros(1, np.int64), np.array([data.size]))
+assert found.time_ms.tolist() == [1000, 2000, 3500] and found.bits.tolist() == [1, 2, 3]
+assert crc32c_of(b"123456789") == 0xE3069283
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, check=True)
