@@ -183,12 +183,12 @@ def _source(study: ServiceStudy, series: SignalSeries, pool: str, telemetry: Tel
         return f"{series.source or 'not said'} (no single series of it is kept)"
     facts = [telemetry.facts[row.key] for row in rows if row.key in telemetry.facts]
     dropped = [
-        f"{count} {what}"
+        f"{what}: {count}"
         for count, what in (
-            (sum(fact.copies for fact in facts), "copies of a sample, one kept"),
-            (sum(fact.conflicts for fact in facts), "instants with two values, one kept"),
-            (sum(fact.gaps for fact in facts), "gaps, which no increment crosses"),
-            (sum(fact.resets for fact in facts), "counter resets, counted from 0 again"),
+            (sum(fact.copies for fact in facts), "copies of a sample (one kept)"),
+            (sum(fact.conflicts for fact in facts), "instants with two values (one kept)"),
+            (sum(fact.gaps for fact in facts), "gaps (no increment crosses them)"),
+            (sum(fact.resets for fact in facts), "counter resets (counted from 0 again)"),
         )
         if count
     ]

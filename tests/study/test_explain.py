@@ -139,8 +139,8 @@ def test_what_was_dropped_of_a_counter_is_counted(tmp_path):
     (found,) = explain_study(tmp_path / "study.toml", SIGNAL, out=tmp_path / "out")
     source = dict(found.origin)["source"]
     assert source.startswith("vllm:generation_tokens_total: 1 series")
-    assert "7 copies of a sample" in source
-    assert "1 counter resets" in source
+    assert "copies of a sample (one kept): 7" in source
+    assert "counter resets (counted from 0 again): 1" in source
 
 
 def series(name, source, scrape_seconds=15.0):
