@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from signalstudy.replay.grounds import Grounds
 
 Floats: TypeAlias = NDArray[np.float64]
+EVALUATION_SECONDS = 15.0
 Decide: TypeAlias = Callable[[State, Observation], Mapping[str, Floats]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """A signal of a pool that a controller reads, averaged over a window; a total or a mean."""
+    """A signal of a pool that a controller reads, averaged over a window; a total or a mean.
+
+    `starting_is_idle`: replicas that are starting count as idle in a mean. It is how the HPA keeps
+    from asking again for what it has asked for: it multiplies by the ready ones alone.
+    """
 
     pool: str
     signal: str
     is_total: bool
     window_seconds: float
+    starting_is_idle: bool = False
 
     @property
     def key(self) -> str:
@@ -43,8 +49,9 @@ class Controller:
 
     `latencies`: the latencies it guards by their name in an observation, and what latency each is
     (ttft, tbt, e2e). `decide` takes and gives arrays that broadcast: lanes by steps. It may look at
-    the state and the readings of one moment only. `observation_seconds`: how long a removed
-    replica is kept running, by pool.
+    the state and the readings of one moment only, or remember its own past (one lane).
+    `observation_seconds`: how long a removed replica is kept running, by pool.
+    `evaluation_seconds`: how often it acts at most, 0 where it keeps its own time.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Controller:
     bounds: Mapping[str, tuple[int, int]]
     observation_seconds: Mapping[str, float]
     decide: Decide
+    evaluation_seconds: float = EVALUATION_SECONDS
 
 
 def policy_controller(policy: Policy, grounds: Grounds, name: str = "") -> Controller:

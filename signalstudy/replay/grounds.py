@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -15,7 +15,7 @@ from signalstudy.replay.offered import (
     spread,
     tokens_per_request,
 )
-from signalstudy.replay.relations import Relation, fit_relation
+from signalstudy.replay.relations import Relation, seen_relation
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -123,6 +123,29 @@ class Grounds:
     def asked_attainment(self) -> float:
         """The share within every limit that the objectives ask for."""
         return min((one.objective.quantile for one in self.objectives), default=1.0)
+
+    def until(self, steps: int) -> Grounds:
+        """Give the first `steps` steps of the span."""
+        pools = {
+            name: replace(
+                pool,
+                work=pool.work[:steps],
+                recorded_ready=pool.recorded_ready[:steps],
+                recorded_starting=pool.recorded_starting[:steps],
+            )
+            for name, pool in self.pools.items()
+        }
+        return replace(
+            self,
+            time_seconds=self.time_seconds[:steps],
+            pools=pools,
+            known=self.known[:steps],
+            censored=self.censored[:steps],
+            weights=self.weights[:steps],
+            requests=None
+            if self.requests is None
+            else self.requests * float(self.weights[:steps].sum() / self.weights.sum()),
+        )
 
 
 def lay_grounds(
@@ -293,15 +316,7 @@ def _objective(objective: Objective, studied: Studied, timeline: Timeline) -> Ob
     curve = next((one for one in curves if one.objective == str(objective)), None)
     none = np.array([0.0])
     names = (f"{objective.signal}_mean_seconds", f"{objective.signal}_p50_seconds")
-    typical = next(
-        (
-            relation
-            for name in names
-            for place in (pool, "gateway")
-            if (relation := fit_relation(timeline, pool, name, place)) is not None
-        ),
-        None,
-    )
+    typical = seen_relation(timeline, pool, *names)
     counted = next((one for one in timeline.slo_counts if one.objective == objective), None)
     per_token = objective.signal == "tbt"
     return ObjectiveGrounds(

@@ -16,7 +16,7 @@ from signalstudy.policy.state import Observation, Reading, State
 from signalstudy.replay.draws import lags, noise
 from signalstudy.replay.fluid import Flow, flow, handed_on
 from signalstudy.replay.latencies import typical_latency
-from signalstudy.replay.relations import Relation, find_series, fit_relation
+from signalstudy.replay.relations import Relation, find_series, seen_relation
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Booleans = NDArray[np.bool_]
 
-EVALUATION_SECONDS = 15.0
 CELLS_A_ROUND = 6400
 SHORTEST_BLOCK, LONGEST_BLOCK = 32, 256
+LONGEST_WAIT_SECONDS = 3600.0
 LEAST_KNOWN_SHARE = 0.5
 """A window of which less is known gives no reading."""
 
@@ -72,13 +72,19 @@ class _Pool:
 
 @dataclass(slots=True)
 class _Seen:
-    """One signal as it was measured: cumulated over time (lanes, n + block + 1)."""
+    """One signal as it was measured: cumulated over time (lanes, n + block + 1).
+
+    `per_wait`: what a second of waiting adds to it (a latency), `per_work`: what waiting work adds
+    (a queue, in requests).
+    """
 
     reads: Reads
     relation: Relation | None
     noise: Floats
     lag_steps: Floats
     total: Floats
+    per_wait: float
+    per_work: float
 
 
 @dataclass(slots=True)
@@ -120,7 +126,7 @@ class _Loop:
         self.width = self.steps + self.block
         self.at = np.zeros(draws.lanes, dtype=np.int64)
         self.startup_steps = np.ceil(draws.startup_seconds / self.step_seconds - 1e-9).astype(int)
-        self.every = max(int(EVALUATION_SECONDS / self.step_seconds), 1)
+        self.every = max(int(controller.evaluation_seconds / self.step_seconds), 1)
         padding = np.zeros(self.block)
         self.known = np.concatenate([grounds.known.astype(float), padding])
         self.is_all_known = bool(grounds.known.all())
@@ -156,14 +162,24 @@ class _Loop:
             drawn = np.concatenate([drawn, np.ones((draws.lanes, self.block))], axis=1)
         lag = lags(self.grounds, reads.pool, reads.signal, draws.z) / self.step_seconds
         total = np.zeros((draws.lanes, self.steps + self.block + 1))
-        return _Seen(reads, relation, drawn, lag, total)
+        return _Seen(reads, relation, drawn, lag, total, *self._queueing(reads))
+
+    def _queueing(self, reads: Reads) -> tuple[float, float]:
+        """Say what a queue adds to a signal that speaks of waiting."""
+        latency = reads.signal.split("_", 1)[0]
+        for one in self.grounds.objectives:
+            if one.objective.signal == latency and reads.signal.endswith("_seconds"):
+                return 1.0 / one.tokens, 0.0
+        requests, work = self.grounds.requests, float(self.grounds.pools[reads.pool].work.sum())
+        if reads.signal == "waiting_requests" and requests and work:
+            return 0.0, requests / work
+        return 0.0, 0.0
 
     def _relation(self, reads: Reads) -> Relation:
         whole = self.grounds.whole
-        for place in (reads.pool, "gateway"):
-            relation = fit_relation(whole, reads.pool, reads.signal, place)
-            if relation is not None:
-                return relation
+        relation = seen_relation(whole, reads.pool, reads.signal)
+        if relation is not None:
+            return relation
         if find_series(whole, reads.pool, reads.signal) is None:
             known = {name for pool in (reads.pool, "gateway") if pool in whole.pools
                      for name in whole.pools[pool].signals}  # fmt: skip
@@ -241,6 +257,11 @@ class _Loop:
         value = served if reads.is_total else per_replica
         if seen.relation is not None:
             value = seen.relation.at(per_replica) * (ready if reads.is_total else 1.0)
+        if seen.per_wait:
+            waited = np.minimum(block.flows[reads.pool].wait_seconds, LONGEST_WAIT_SECONDS)
+            value = value + seen.per_wait * waited
+        if seen.per_work:
+            value = value + seen.per_work * block.flows[reads.pool].waiting
         if seen.noise.size > 1:
             value = value * seen.noise.reshape(-1)[block.cells]
         if not self.is_all_known:
@@ -256,7 +277,11 @@ class _Loop:
             none = np.zeros(1, dtype=np.int64)
             known = _between(self.known_total, none, end) - _between(self.known_total, none, begin)
         is_seen = (begin >= 0.0) & (known >= LEAST_KNOWN_SHARE * (end - begin))
-        return np.asarray(np.divide(amount, known, out=np.full(known.shape, np.nan), where=is_seen))
+        mean = np.divide(amount, known, out=np.full(known.shape, np.nan), where=is_seen)
+        if reads.starting_is_idle:
+            asked = self.pools[reads.pool].asked[rows]
+            mean = mean * np.divide(ready, asked, out=np.ones(ready.shape), where=asked > 0)
+        return np.asarray(mean)
 
     def _latency(self, latency: str, block: _Block) -> Floats:
         """Give a latency where work waits; NaN, not late, where none does."""

@@ -44,14 +44,12 @@ def find_series(timeline: Timeline, pool: str, signal: str) -> SignalSeries | No
     return None
 
 
-def fit_relation(
-    timeline: Timeline, pool: str, signal: str, place: str | None = None
-) -> Relation | None:
-    """Fit a signal of `place` (default: the pool) to the work per replica of `pool`.
+def fit_relation(timeline: Timeline, pool: str, signal: str, place: str) -> Relation | None:
+    """Fit a signal of `place` to the work per replica of `pool`.
 
     Totals are divided by ready replicas. None where either is not in the recording.
     """
-    found = timeline.pools.get(place or pool)
+    found = timeline.pools.get(place)
     series = None if found is None else found.signals.get(signal)
     work = work_of(timeline.pools[pool])
     if series is None or isinstance(work, str):
@@ -71,3 +69,13 @@ def fit_relation(
     medians = np.array([(np.median(x), np.median(y)) for x, y in parts])
     apart = np.concatenate([[True], np.diff(medians[:, 0]) > 0.0])
     return Relation(medians[apart, 0], medians[apart, 1])
+
+
+def seen_relation(timeline: Timeline, pool: str, *signals: str) -> Relation | None:
+    """Fit the first of `signals` that is seen, on the pool or at the gateway."""
+    for signal in signals:
+        for place in (pool, "gateway"):
+            relation = fit_relation(timeline, pool, signal, place)
+            if relation is not None:
+                return relation
+    return None

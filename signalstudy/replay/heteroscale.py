@@ -1,4 +1,4 @@
-"""Rivals that decide as they go, by their documented semantics, and what each was given."""
+"""HeteroScale as a rival, by its published algorithms and its re-implementation's defaults."""
 
 from __future__ import annotations
 
@@ -24,11 +24,6 @@ BREACHES = ((1.2, 1.2), (1.1, 1.1))
 WINDOW_SECONDS = 60.0
 MOST_REPLICAS = 100
 """Defaults and advice of HeteroScale's re-implementation (arXiv:2508.19559, Algorithms 2 and 3)."""
-
-
-def controller_of(name: str, grounds: Grounds) -> tuple[Controller, str]:
-    """Make the rival `name`, and say in a sentence what it was given."""
-    return {"heteroscale": heteroscale}[name](grounds)
 
 
 def heteroscale(grounds: Grounds) -> tuple[Controller, str]:
