@@ -42,8 +42,8 @@ def regime_shift_ratio(prepared: Prepared) -> Estimate:
     hours = prepared.view.time_seconds.size * prepared.view.step_seconds / 3600.0
     if hours < FEWEST_HOURS:
         raise NotEnoughDataError(
-            f"A record of {hours:.1f} h does not tell a lasting change from a queue that fills or a "
-            f"cache that warms; at least {FEWEST_HOURS:g} h do."
+            f"A record of {hours:.1f} h does not tell a lasting change from a queue that fills or "
+            f"a cache that warms; at least {FEWEST_HOURS:g} h do."
         )
     blocks = prepared.blocks
     known = np.isfinite(prepared.noise)
