@@ -17,6 +17,7 @@ from signalstudy.replay.heteroscale import heteroscale
 from signalstudy.replay.history import recorded_run, start_replicas
 from signalstudy.replay.lanes import run_lanes
 from signalstudy.replay.manifests import KINDS, contenders
+from signalstudy.replay.own_manifest import is_manifest, manifest_controller
 from signalstudy.replay.replay import Replay
 from signalstudy.replay.score import run_of, score_all
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError, unknown_name
@@ -55,9 +56,10 @@ def replay_policy(
 ) -> Replay:
     """Replay policies on one service of a study (`study.services[...]`), against rivals.
 
-    `against`: names of RIVALS, or "all". `span`: Unix seconds, None for the ends of the recording.
-    `draws`: how often what is not known exactly is drawn, 0 for the estimates alone. `attainment`:
-    what the rivals chosen in hindsight are asked for; default: the loosest objective's quantile.
+    `against`: names of RIVALS, manifest files (HPA, KEDA, AIBrix, Kthena), or "all". `span`: Unix
+    seconds, None for the ends of the recording. `draws`: how often what is not known exactly is
+    drawn, 0 for the estimates alone. `attainment`: what the rivals chosen in hindsight are asked
+    for; default: the loosest objective's quantile.
     `startup_seconds`, `gpus_per_replica`: where neither the recording nor its policy says.
     """
     rivals = check_names(engine, against)
@@ -111,8 +113,11 @@ def check_names(engine: str, against: Sequence[str]) -> list[str]:
         )
     if engine not in ENGINES:
         raise unknown_name("--engine", "engine", engine, ENGINES)
-    names = RIVALS if "all" in against else tuple(dict.fromkeys(against))
+    asked = [name for one in against for name in (RIVALS if one == "all" else (one,))]
+    names = tuple(dict.fromkeys(asked))
     for name in names:
+        if is_manifest(name):
+            continue
         if name in LATER_RIVALS:
             raise ConfigurationError(
                 f"--against {name}: this rival is not yet built. Built: {', '.join(RIVALS)}."
@@ -141,6 +146,9 @@ def _rival(
         controller, said = heteroscale(grounds)
         return replace(_run(controller, grounds, drawn, start), given=said)
     estimate = drawn.part(slice(0, 1))
+    if is_manifest(name):
+        controller, said = manifest_controller(name, grounds)
+        return replace(_run(controller, grounds, estimate, start), given=said)
     training = grounds.until(max(int(TRAINING_SHARE * grounds.time_seconds.size), 1))
 
     def worth(controller: Controller) -> tuple[bool, float]:
