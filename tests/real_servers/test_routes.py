@@ -23,6 +23,7 @@ from signalstudy.telemetry.tsdb import Passed, find_blocks, read_block
 from signalstudy.vocabulary.errors import ConfigurationError, TableError
 from tests.real_servers.fleet import EVERY, RUNNING, START, STEPS, TOKENS
 from tests.real_servers.server import promtool
+from tests.telemetry.chunk_writer import bits_of
 
 RECORDED = (1_795_333_822, 1_795_335_120)
 WRITTEN = (START - 60, START + EVERY * STEPS + 60)
@@ -68,7 +69,7 @@ def numbers(found):
     """Set NaN and staleness markers aside, and series that hold nothing else."""
 
     def is_number(bits):
-        return not np.isnan(np.uint64(bits).view(np.float64))
+        return bits & 0x7FFFFFFFFFFFFFFF <= 0x7FF0000000000000
 
     kept = {name: {t: b for t, b in s.items() if is_number(b)} for name, s in found.items()}
     return {name: samples for name, samples in kept.items() if samples}
@@ -83,7 +84,7 @@ def dumped(data):
     found = {}
     for row in promtool("tsdb", "dump", data).splitlines():
         name, value, time_ms = line.fullmatch(row).groups()
-        found.setdefault(name, {})[int(time_ms)] = int(np.float64(value).view(np.uint64))
+        found.setdefault(name, {})[int(time_ms)] = bits_of(float(value))
     return found
 
 
