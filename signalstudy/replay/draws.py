@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from signalstudy.replay.grounds import Grounds
+    from signalstudy.threshold.threshold import Capacity
     from signalstudy.vocabulary.estimate import Estimate
 
     Floats = NDArray[np.float64]
@@ -27,10 +28,12 @@ LEAST_CAPACITY_SHARE = 0.05
 class Draws:
     """Lanes to run: lane 0 is the study's estimate, the others are draws.
 
-    `capacity` by pool and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag.
+    `capacity` (what a replica bears within the objectives) and `saturation` (the most it serves) by
+    pool, and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag.
     """
 
     capacity: dict[str, Floats]
+    saturation: dict[str, Floats]
     startup_seconds: Floats
     z: Floats
     seed: int
@@ -43,22 +46,30 @@ class Draws:
     def part(self, lanes: slice) -> Draws:
         """Give some of the lanes."""
         capacity = {pool: values[lanes] for pool, values in self.capacity.items()}
-        return Draws(capacity, self.startup_seconds[lanes], self.z[lanes], self.seed)
+        saturation = {pool: values[lanes] for pool, values in self.saturation.items()}
+        return Draws(capacity, saturation, self.startup_seconds[lanes], self.z[lanes], self.seed)
 
 
 def draw(grounds: Grounds, draws: int, seed: int) -> Draws:
     """Draw capacities and start-up times within the study's intervals.
 
     A capacity is normal on either side of its estimate; where no high end is known (a lower bound)
-    it stays at the estimate. Start-ups are those seen, one drawn for a lane.
+    it stays at the estimate. Saturation moves with it. Start-ups are those seen, one a lane.
     """
     rng = np.random.default_rng(seed)
-    capacity = {}
+    capacity, saturation = {}, {}
     for name, pool in grounds.pools.items():
         capacity[name] = _two_sided(pool.capacity.per_replica, _scores(rng, draws))
+        saturation[name] = capacity[name] * _beyond(pool.capacity)
     seen = grounds.startup_seconds
     startup = np.concatenate([[np.median(seen)], rng.choice(seen, draws)])
-    return Draws(capacity, startup, _scores(rng, draws), seed)
+    return Draws(capacity, saturation, startup, _scores(rng, draws), seed)
+
+
+def _beyond(capacity: Capacity) -> float:
+    """Give saturation / capacity: the most work seen in a bin of the fitted curves, at least 1."""
+    seen = [float(curve.work_per_replica[-1]) for curve in capacity.curves]
+    return max([1.0, *(work / (capacity.per_replica.value or work) for work in seen)])
 
 
 def _scores(rng: np.random.Generator, draws: int) -> Floats:

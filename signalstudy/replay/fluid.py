@@ -1,7 +1,8 @@
 """The fluid queue: work flows into a pool and out of it as fast as its ready replicas bear.
 
 All arrays are (lanes, steps): a lane is one draw of what is not known, a step one of the timeline.
-A pool serves min(offered + waiting, ready x capacity); what is left waits, first come first served.
+A pool serves min(offered + waiting, ready x saturation); what is left waits, first come first
+served. Between capacity and saturation work is served, and the fitted curve says how many are late.
 """
 
 from __future__ import annotations

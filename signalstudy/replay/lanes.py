@@ -144,7 +144,7 @@ class _Loop:
         never = np.full(draws.lanes, -np.inf)
         return _Pool(
             path=PoolPath(*(np.zeros(shape) for _ in range(4))),
-            capacity=draws.capacity[name] * self.step_seconds,
+            capacity=draws.saturation[name] * self.step_seconds,
             asked=np.full(draws.lanes, replicas),
             settled_at=np.zeros(draws.lanes, dtype=np.int64),
             waiting=np.zeros(draws.lanes),

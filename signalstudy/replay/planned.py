@@ -38,7 +38,7 @@ def run_plan(
             handed = handed_on(waiting, at, totals["prefill"], totals["decode"])
             offered = np.maximum(np.diff(handed, axis=1, prepend=0.0), 0.0)
         has = np.broadcast_to(ready[name], (lanes, steps))
-        capacity = has * (draws.capacity[name] * grounds.step_seconds)[:, None]
+        capacity = has * (draws.saturation[name] * grounds.step_seconds)[:, None]
         found = flow(offered, capacity, np.zeros(lanes), grounds.step_seconds)
         waiting = found.waiting
         paths[name] = PoolPath(

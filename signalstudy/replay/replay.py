@@ -46,7 +46,8 @@ class Run:
     `gpu_hours` run from the decision to the removal of a replica. `slo_attainment_ratio`: share of
     offered work within every objective's limit. `uncensored_attainment_ratio`: the same without
     the steps in which the recording served less than was offered. `minutes_over_capacity`: time in
-    which work waited. `pd_imbalance_ratio`: mean difference between how full the two pools are.
+    which work waited or was more than the ready replicas bear. `pd_imbalance_ratio`: mean
+    difference between how full the two pools are.
     `given`: what a rival was given or found. `flags`: sentences about what went wrong.
     """
 

@@ -63,7 +63,14 @@ def score(
         np.zeros(draws.lanes),
     )
     kept = 1.0 - _late(grounds, draws, paths)
-    is_over = np.any([path.wait_seconds > 0.0 for path in paths.values()], axis=0)
+    is_over = np.any(
+        [
+            (path.wait_seconds > 0.0)
+            | (path.offered > path.ready * (draws.capacity[name] * step)[:, None])
+            for name, path in paths.items()
+        ],
+        axis=0,
+    )
     moved = np.any([np.diff(path.asked, axis=1) != 0.0 for path in paths.values()], axis=0)
     return Score(
         gpu_hours=gpu_seconds / 3600.0,
@@ -102,13 +109,16 @@ def _late(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floa
     late = np.zeros((draws.lanes, grounds.time_seconds.size))
     for one in grounds.objectives:
         path = paths[one.pool]
-        bears = draws.capacity[one.pool][:, None]
+        bears = draws.saturation[one.pool][:, None]
+        # The curve is that of the estimate: a replica that bears less is late at less work.
+        drawn = draws.capacity[one.pool][:, None]
+        scale = (grounds.pools[one.pool].capacity.per_replica.value or 1.0) / drawn
         per_replica = np.divide(
             path.offered / grounds.step_seconds, path.ready,
             out=np.zeros(path.ready.shape), where=path.ready > 0,
         )  # fmt: skip
         per_replica = np.where(path.wait_seconds > 0.0, bears, np.minimum(per_replica, bears))
-        late = late + share_late(one, per_replica, path.wait_seconds)
+        late = late + share_late(one, per_replica * scale, path.wait_seconds)
     return np.minimum(late, 1.0)
 
 

@@ -187,6 +187,31 @@ def test_what_cannot_be_reached_is_said_and_not_hidden():
     assert run.flags == ("No plan tried reaches 0.99; the best reaches 0.8.",)
 
 
+def test_between_capacity_and_saturation_work_is_served_and_some_of_it_late():
+    curve = replace(
+        planted.capacity("unified", planted.TTFT).curves[0],
+        work_per_replica=np.array([0.0, 1000.0, 1250.0, 1500.0]),
+        fitted=np.array([0.0, 0.0, 0.2, 0.4]),
+    )
+    capacity = replace(planted.capacity("unified", planted.TTFT), curves=(curve,))
+    fixed = planted.policy(pools={"unified": planted.rule(4, 4)})
+    kept = [
+        by_name(
+            replayed(
+                planted.unified(planted.steps(level, level)).but(
+                    threshold=planted.threshold(capacity)
+                ),
+                fixed,
+            )
+        )["chat"]
+        for level in (4000.0, 5000.0, 7000.0)
+    ]
+    ratios = [run.slo_attainment_ratio.value for run in kept]
+    assert ratios[:2] == [pytest.approx(1.0), pytest.approx(0.8)]
+    assert ratios[2] < 0.1  # above saturation the queue only grows
+    assert [run.minutes_over_capacity.value for run in kept] == [0.0, 120.0, 120.0]
+
+
 def test_what_was_recorded_stands_first():
     replay = replayed(planted.unified(planted.steps(2800.0, 2800.0)))
     recorded = replay.runs[0]
