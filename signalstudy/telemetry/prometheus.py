@@ -22,7 +22,7 @@ from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.telemetry.remote_read import Wanted, fetch_remote
 from signalstudy.telemetry.transfer import Server
 from signalstudy.telemetry.vm_export import fetch_export
-from signalstudy.vocabulary.errors import TableError
+from signalstudy.vocabulary.errors import ConfigurationError, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,7 +94,15 @@ def read_prometheus(
                 progress(size.sentence(route.name, size.samples / route.per_second))
                 refuse_too_much(size, source, place, float(end - start))
             tiles = _tiles(selectors, start, end, size, route)
-            _fetch(server, route, tiles, parts, notes=notes, progress=progress)
+            _fetch(
+                server,
+                route,
+                tiles,
+                parts,
+                at_most=source.max_samples,
+                notes=notes,
+                progress=progress,
+            )
         for name, query in source.queries.items():
             progress(f"asking for {name}")
             if not parts.holds(f"query-{name}"):
@@ -177,6 +185,7 @@ def _fetch(
     tiles: list[Wanted],
     parts: RawParts,
     *,
+    at_most: int,
     notes: dict[str, int],
     progress: Callable[[str], None],
 ) -> None:
@@ -196,6 +205,11 @@ def _fetch(
         except ServerError as error:
             raise ServerError(f"{error}{_kept(parts, len(tiles))}", status=error.status) from None
         fetched += 1
+        if samples > at_most:
+            raise ConfigurationError(
+                f"{server.place}: {samples:,} samples came, more than expected and than "
+                f"max_samples = {at_most:,}: no more is fetched. Raise it, or ask for fewer days."
+            )
         now = time.monotonic()
         if now - last_said < SILENCE_SECONDS and number < len(tiles):
             continue

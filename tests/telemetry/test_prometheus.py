@@ -192,6 +192,12 @@ def test_an_answer_that_is_no_answer_is_one_clear_error(tmp_path, body, path):
         studied(tmp_path, script)
 
 
+def test_the_budget_holds_where_a_server_tells_too_little_of_itself(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"60 samples came.* max_samples = 59"):
+        studied(tmp_path, sound(), max_samples=59)
+    assert increments(studied(tmp_path, sound(), max_samples=60)[0]) == EXPECTED
+
+
 def test_what_a_server_warns_of_is_said(tmp_path):
     warned = {"status": "success", "data": [TOKENS], "warnings": ["no store for 3 days\n!"]}
     names = Answer([json.dumps(warned).encode()])
