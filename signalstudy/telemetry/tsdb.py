@@ -113,9 +113,10 @@ def find_blocks(path: str, place: str) -> tuple[list[Block], list[str]]:
     replaced = frozenset(name for block in found for name in block.parents - {block.ulid})
     kept = sorted((b for b in found if b.ulid not in replaced), key=lambda b: (b.first_ms, b.ulid))
     if not kept:
+        head = " Its head (wal) is not read: take a snapshot." * (folders[0] / "wal").is_dir()
         raise TableError(
             f"{place}: {path} holds no TSDB block. A block is a folder with meta.json, index and "
-            "chunks."
+            f"chunks.{head}"
         )
     return kept, notes
 

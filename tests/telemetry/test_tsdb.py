@@ -211,6 +211,9 @@ def test_any_flipped_byte_is_found_or_changes_nothing(tmp_path, name):
 def test_a_folder_without_blocks_says_what_a_block_is(tmp_path):
     with pytest.raises(TableError, match=r"no TSDB block. A block is"):
         read(tmp_path, study(tsdb(tmp_path)))
+    (tmp_path / "wal").mkdir()
+    with pytest.raises(TableError, match="take a snapshot"):
+        read(tmp_path, study(tsdb(tmp_path)))
     with pytest.raises(TableError, match="there is no folder"):
         read(tmp_path, study(tsdb(tmp_path / "nowhere")))
 
