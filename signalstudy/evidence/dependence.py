@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.blocks import interval_of
 from signalstudy.evidence.crosscovariance import SIGNIFICANCE
 from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+CLOSEST = 1.0 - 1e-12
+"""A correlation of one has no finite z."""
+
+
 def demand_correlation(prepared: Prepared) -> Estimate:
     """Pearson correlation of the lag-aligned signal with the reference; it describes, no more.
 
-    r = S_xy / sqrt(S_xx S_yy), its interval from resampled block sums (methods, section 3). Whether
-    the signal follows demand is decided by `independence_probability`.
+    r = S_xy / sqrt(S_xx S_yy), its interval from resampled block sums (methods, section 3), widened
+    as atanh r (Fisher's z), which knows the bounds. Whether the signal follows demand is decided by
+    `independence_probability`.
     """
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
@@ -32,11 +37,13 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     moments = np.column_stack((np.isfinite(x), x, y, x * x, y * y, x * y))
     sums = prepared.blocks.sums(moments)
     value = float(_pearson(sums.sum(axis=0)[None, :])[0])
-    return bootstrapped(
-        value,
-        _pearson(prepared.blocks.weights @ sums),
-        prepared.blocks,
-        bounds=(-1.0, 1.0),
+    resampled = _pearson(prepared.blocks.weights @ sums)
+    z, z_resampled = (np.arctanh(np.clip(r, -CLOSEST, CLOSEST)) for r in (value, resampled))
+    low, high = np.tanh(interval_of(float(z), z_resampled, prepared.blocks)).tolist()
+    return Estimate(
+        value=value,
+        low=min(low, value),
+        high=max(high, value),
         method=f"Pearson, bootstrap of {prepared.blocks.drawn.size} blocks",
         note=prepared.alignment[1] + _decision(prepared),
     )
