@@ -43,10 +43,11 @@ def replay_files(
 ) -> list[Replay]:
     """Replay policy files on the study that `on` describes, one Replay a service.
 
-    A policy is replayed on the service it names; a lone service takes any policy. `against`: names
-    of rivals, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
+    A policy is replayed on the service it names; a lone service takes any policy. `against`: rivals
+    or manifest files, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
     """
-    rivals = check_names(engine, [name.strip() for name in against.split(",") if name.strip()])
+    rivals = [name.strip() for name in against.split(",") if name.strip()]
+    check_names(engine, rivals)  # before the study is run
     span = (_seconds("--from", since), _seconds("--to", until))
     policies = [read_policy(path) for path in paths]
     study = run_study(on, out=out, service=service, progress=progress)

@@ -41,7 +41,11 @@ def test_a_drafted_policy_is_replayed_beside_what_happened_and_all_rivals(ran):
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     runs = {run["name"]: run for run in document["runs"]}
-    assert set(runs) == {"recorded", "planted", "fixed-peak", "clairvoyant", "heteroscale"}
+    assert {"recorded", "planted", "fixed-peak", "clairvoyant", "heteroscale"} <= set(runs)
+    assert {"hpa-gpu-utilization", "hpa-ttft", "kthena-ratio"} <= set(runs)
+    # The planted service has no queue to follow.
+    assert "keda-queue" not in runs
+    assert any(note.startswith("keda-queue is left out") for note in document["notes"])
     for run in runs.values():
         assert 0.0 <= run["slo_attainment_ratio"]["value"] <= 1.0
         assert run["gpu_hours"]["value"] > 0.0
