@@ -7,6 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.evidence.pooling import pool_evidence
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -38,6 +40,19 @@ def summarise(study: Study) -> dict[str, Any]:
             "digest": study.digest,
         },
         "services": [summarise_service(service) for service in study.services.values()],
+        "pooled": [
+            {
+                "pool": pooled.pool,
+                "signal": pooled.signal,
+                "measure": pooled.measure,
+                "services": pooled.services,
+                "mean": pooled.mean.as_dict(),
+                "prediction": pooled.prediction.as_dict(),
+                "heterogeneity_ratio": pooled.heterogeneity_ratio,
+                "shrunk": pooled.shrunk,
+            }
+            for pooled in pool_evidence([found.evidence for found in study.services.values()])
+        ],
     }
 
 

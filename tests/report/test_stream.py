@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import polars as pl
 import pytest
 
 from signalstudy.report.stream import run_and_report
 from signalstudy.report.write import write_report
 from signalstudy.study.run import run_study
+from signalstudy.study.summary import study_schema, summarise
 from signalstudy.study.write import write_study
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
@@ -53,3 +55,14 @@ def test_the_output_is_that_of_a_study_held_whole(two_services, tmp_path):
         texts = [(tmp_path / k / "policy" / f"{name}.yaml").read_text() for k in names]
         assert without_dates(texts[0]) == without_dates(texts[1])
         assert (tmp_path / "stream" / f"report-{name}.html").stat().st_size > 100_000
+
+
+def test_what_several_services_have_in_common_is_pooled(two_services, tmp_path):
+    study, _, _ = run_and_report(two_services, tmp_path)
+    rows = {(r["pool"], r["signal"], r["measure"]): r for r in summarise(study)["pooled"]}
+    pooled = rows["decode", "decode_tokens_per_second", "demand_elasticity"]
+    assert pooled["services"] == 2
+    assert pooled["mean"]["low"] <= 1.0 <= pooled["mean"]["high"]
+    assert pooled["prediction"]["status"] == "unidentified"  # two do not tell of a third
+    assert set(pooled["shrunk"]) == {"service-1", "service-2"}
+    jsonschema.validate(summarise(study), study_schema())
