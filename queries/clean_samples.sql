@@ -3,6 +3,13 @@
 -- reads: samples, series
 -- needs: nothing
 -- returns: key, time_ms, value, copies, is_conflict
+WITH known AS (
+    SELECT DISTINCT
+        key,
+        scope
+    FROM series
+)
+
 SELECT
     samples.key,
     samples.time_ms,
@@ -10,7 +17,7 @@ SELECT
     count(*) - 1 AS copies,
     max(samples.value) <> min(samples.value) AS is_conflict
 FROM samples
-INNER JOIN (SELECT DISTINCT key, scope FROM series) AS known ON samples.key = known.key
+INNER JOIN known ON samples.key = known.key
 WHERE
     isfinite(samples.value)
     AND abs(samples.value) < 1e18

@@ -2,6 +2,15 @@
 -- reads: clean, steps, cadences, series, resets
 -- needs: nothing
 -- returns: key, copies, conflicts, gaps, resets, first_ms, last_ms, cadence_ms, repeats, changes
+WITH twins AS (
+    SELECT
+        key,
+        sum(copies) AS copies,
+        count(*) FILTER (WHERE is_conflict) AS conflicts
+    FROM clean
+    GROUP BY key
+)
+
 SELECT
     steps.key,
     any_value(twins.copies) AS copies,
@@ -14,14 +23,7 @@ SELECT
     count(*) FILTER (WHERE steps.value = steps.previous_value) AS repeats,
     count(*) FILTER (WHERE steps.value <> steps.previous_value) AS changes
 FROM steps
-INNER JOIN (
-    SELECT
-        clean.key,
-        sum(clean.copies) AS copies,
-        count(*) FILTER (WHERE clean.is_conflict) AS conflicts
-    FROM clean
-    GROUP BY clean.key
-) AS twins ON steps.key = twins.key
+INNER JOIN twins ON steps.key = twins.key
 INNER JOIN cadences ON steps.key = cadences.key
 INNER JOIN series ON steps.key = series.key
 LEFT JOIN resets
