@@ -8,13 +8,12 @@ hour and more. The cut above which a signal sounds is fitted on other stretches 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-
-from signalstudy.evidence.breaches import merged
-from signalstudy.evidence.series import runs
+from scipy.ndimage import maximum_filter1d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,13 +30,15 @@ FALSE_ALARMS_PER_BREACH = 5.0
 """A breach that nobody announced costs as much as five alarms about nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+# No slots: what every cut is judged by is computed once.
+@dataclass(frozen=True)
 class Record:
     """What alarms are judged on, in steps.
 
     `level` (n,): what sounds the alarm where it is high, known at each step without look-ahead.
     `breaches` (m, 2): first step and the step after the last. `scale_outs`: steps of them.
-    `horizon`: how early an alarm must sound; `longest`: how early it still counts.
+    `horizon`: how early an alarm must sound; `longest`: how early it still counts. Alarms with at
+    most `merge` silent steps in between are one.
     """
 
     level: Floats
@@ -46,6 +47,46 @@ class Record:
     horizon: int
     longest: int
     merge: int
+
+    @cached_property
+    def heard(self) -> Floats:
+        """The level (n,), lower than any cut where it is not known."""
+        return np.where(np.isfinite(self.level), self.level, -np.inf)
+
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Steps whose level is known, lowest first."""
+        order = np.argsort(self.level)
+        return order[: int(np.isfinite(self.level).sum())]
+
+    @cached_property
+    def onsets(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Steps at which an alarm can begin, and from which cut to below which it does."""
+        return _first_heard(self.heard, self.merge + 1)
+
+    @cached_property
+    def ends(self) -> tuple[NDArray[np.intp], Floats, Floats]:
+        """Steps that can be an alarm's last, and from which cut to below which they are."""
+        steps, lows, highs = _first_heard(self.heard[::-1], self.merge + 1)
+        return self.heard.size - 1 - steps[::-1], lows[::-1], highs[::-1]
+
+    @cached_property
+    def highest_before(self) -> Floats:
+        """Highest level in time to announce each breach (m,)."""
+        windows = [self.heard[start:stop] for start, stop in map(self.window, self.breaches[:, 0])]
+        return np.array([window.max() for window in windows])
+
+    def window(self, breach: int) -> tuple[int, int]:
+        """Give the steps in which an alarm announces a breach that begins at step `breach`."""
+        return max(0, breach - self.longest), max(0, breach - self.horizon) + 1
+
+    @cached_property
+    def troubled(self) -> Booleans:
+        """Steps (n,) in or before a breach, where an alarm is not false."""
+        troubled = np.zeros(self.level.size, dtype=np.bool_)
+        for first, last in self.breaches.tolist():
+            troubled[max(0, first - self.longest) : last + self.merge] = True
+        return troubled
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,50 +130,63 @@ def judge_held_out(record: Record) -> Outcome:
 
 def judge_alarms(record: Record, cut: float, within: Booleans) -> Outcome:
     """Judge the alarms above `cut` and the breaches that begin `within` some steps (n,)."""
-    sounding = np.nan_to_num(record.level, nan=-np.inf) > cut
-    alarms = merged(runs(sounding), record.merge)
     leads, missed = [], 0
-    for first, _ in record.breaches[within[record.breaches[:, 0]]].tolist():
-        lead = _lead(sounding, first, record)
-        if lead:
-            leads.append(lead)
-        else:
-            missed += 1
-    troubled = _troubled(record)
-    false_alarms = censored = 0
-    for start in _cut_up(alarms, record.longest):
-        if not within[start] or troubled[start]:
-            continue
-        following = (record.scale_outs >= start) & (record.scale_outs < start + record.longest)
-        censored += bool(following.any())
-        false_alarms += not following.any()
+    for breach in record.breaches[within[record.breaches[:, 0]], 0].tolist():
+        start, stop = record.window(breach)
+        heard = np.flatnonzero(record.heard[start:stop] > cut)
+        lead = breach - start - int(heard[0]) if heard.size else 0
+        leads += [lead] if lead else []
+        missed += not lead
+    false_alarms, censored = _unannounced(record, np.array([cut]), within)
     return Outcome(
         leads=np.array(leads, dtype=np.intp),
         missed=missed,
-        false_alarms=false_alarms,
-        censored=censored,
-        calm=int((within & ~troubled & np.isfinite(record.level)).sum()),
+        false_alarms=int(false_alarms[0]),
+        censored=int(censored[0]),
+        calm=int((within & ~record.troubled & np.isfinite(record.level)).sum()),
     )
 
 
-def _lead(sounding: Booleans, breach: int, record: Record) -> int:
-    """Give how many steps before a breach the alarm began to sound, 0 where not in time."""
-    start = max(0, breach - record.longest)
-    heard = np.flatnonzero(sounding[start : max(0, breach - record.horizon) + 1])
-    return breach - start - int(heard[0]) if heard.size else 0
+def _first_heard(level: Floats, width: int) -> tuple[NDArray[np.intp], Floats, Floats]:
+    """Find steps higher than all of the `width` before: where, the highest before, and how high.
+
+    At such a step, and no other, a sound above a cut begins after `width` silent steps, for each
+    cut from the highest before to below the step's own level.
+    """
+    padded = np.concatenate((np.full(width, -np.inf), level))
+    before = maximum_filter1d(padded, width, origin=(width - 1) // 2 - width + 1)[: level.size]
+    steps = np.flatnonzero(level > before)
+    return steps, before[steps], level[steps]
 
 
-def _troubled(record: Record) -> Booleans:
-    """Tell the steps (n,) in or before a breach, where an alarm is not false."""
-    troubled = np.zeros(record.level.size, dtype=np.bool_)
-    for first, last in record.breaches.tolist():
-        troubled[max(0, first - record.longest) : last + record.merge] = True
-    return troubled
+def _unannounced(
+    record: Record, cuts: Floats, within: Booleans
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Count false and censored alarms that sound `within` some steps (n,), for each cut.
+
+    An alarm that does not end sounds anew after each `longest`.
+    """
+    which, starts = _at_cuts(record.onsets, cuts)
+    _, ends = _at_cuts(record.ends, cuts)
+    sounds = (ends - starts) // record.longest + 1
+    again = np.arange(sounds.sum()) - np.repeat(np.cumsum(sounds) - sounds, sounds)
+    which, at = np.repeat(which, sounds), np.repeat(starts, sounds) + again * record.longest
+    counts = within[at] & ~record.troubled[at]
+    which, at = which[counts], at[counts]
+    outs = np.sort(record.scale_outs)
+    is_followed = np.searchsorted(outs, at + record.longest) > np.searchsorted(outs, at)
+    every = np.bincount(which, minlength=cuts.size)
+    censored = np.bincount(which[is_followed], minlength=cuts.size)
+    return every - censored, censored
 
 
-def _cut_up(alarms: Spans, longest: int) -> list[int]:
-    """Give the start of each alarm; one that does not end sounds anew after each `longest`."""
-    return [start for first, last in alarms.tolist() for start in range(first, last, longest)]
+def _at_cuts(
+    edges: tuple[NDArray[np.intp], Floats, Floats], cuts: Floats
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """List the edges of alarms at each cut, in order of cut and time: number of the cut, step."""
+    steps, lows, highs = edges
+    which, places = np.nonzero((lows <= cuts[:, None]) & (highs > cuts[:, None]))
+    return which, steps[places]
 
 
 def _stretches(record: Record) -> list[tuple[int, int]]:
@@ -150,13 +204,24 @@ def _best_cut(record: Record, training: Booleans) -> float:
     Of cuts that do equally well the middle between lowest and highest, farthest from those that do
     not.
     """
-    known = record.level[training & np.isfinite(record.level)]
+    known = record.level[record.order[training[record.order]]]
     if not known.size:
         return np.inf
     # Denser towards the top: what warns is rare.
     shares = 1.0 - np.geomspace(0.5, 1.0 / max(known.size, 2), CUTS)
-    cuts = np.unique(np.quantile(known, shares))
-    found = [judge_alarms(record, cut, training) for cut in cuts.tolist()]
-    costs = np.array([of.missed + of.false_alarms / FALSE_ALARMS_PER_BREACH for of in found])
+    cuts = np.unique(_quantiles(known, shares))
+    breaches = record.breaches[:, 0]
+    highest = record.highest_before[training[breaches] & (breaches > 0)]
+    missed = (highest <= cuts[:, None]).sum(axis=1) + int(training[breaches[breaches == 0]].sum())
+    false_alarms, _ = _unannounced(record, cuts, training)
+    costs = missed + false_alarms / FALSE_ALARMS_PER_BREACH
     equally_good = cuts[costs <= costs.min()]
     return float(equally_good[0] + equally_good[-1]) / 2.0
+
+
+def _quantiles(ordered: Floats, shares: Floats) -> Floats:
+    """Read quantiles off ascending values (n,), linearly between them as np.quantile does."""
+    place = shares * (ordered.size - 1)
+    left = np.floor(place).astype(np.intp)
+    right = np.minimum(left + 1, ordered.size - 1)
+    return ordered[left] + (place - left) * (ordered[right] - ordered[left])
