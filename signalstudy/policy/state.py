@@ -40,12 +40,16 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """One earlier decision about a pool: replicas before it, wanted before limits, asked for."""
+    """One earlier decision about a pool: replicas before it, wanted before limits, asked for.
+
+    `seen`: what the metrics said then, by the scaler's names, where it averages over a window.
+    """
 
     at_seconds: float
     before: Numbers
     wanted: Numbers
     after: Numbers
+    seen: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class PoolStep:
     `desired`: unrounded, NaN where it could not be told. `wanted`: after tolerance and guards.
     `tier_ratio`: the scale-out a guard asks for, 0 without a breach. `is_cooling`: a wanted change
     waits for its cool-down. `is_blocked`: a wanted scale-in is forbidden by a breach or by
-    something that cannot be seen.
+    something that cannot be seen. `seen`: what a scaler has to remember of its metrics.
     """
 
     current: Floats
@@ -81,6 +85,7 @@ class PoolStep:
     is_cooling: Bools
     is_blocked: Bools
     replicas: Floats
+    seen: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ def advance(state: State, decision: Decision, now_seconds: float) -> State:
         out_at, in_at = last_scaled(state, pool)
         scaled_out_at[pool] = np.where(step.replicas > step.current, state.now_seconds, out_at)
         scaled_in_at[pool] = np.where(step.replicas < step.current, state.now_seconds, in_at)
-        past = Past(state.now_seconds, step.current, step.wanted, step.replicas)
+        past = Past(state.now_seconds, step.current, step.wanted, step.replicas, step.seen)
         kept = (one for one in state.history.get(pool, ()) if one.at_seconds >= oldest)
         history[pool] = (*kept, past)
     return State(now_seconds, dict(decision.replicas), scaled_out_at, scaled_in_at, history)

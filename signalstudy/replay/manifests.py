@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from signalstudy.replay.grounds import Grounds
 
 WINDOW_SECONDS = 60.0
+SCRAPE_SECONDS = 15.0
+"""What AIBrix reads: it keeps the windows itself."""
 MEMORY_SECONDS = 300.0
 """The longest window in these manifests: the default stabilization of a scale-in."""
 MOST_REPLICAS = 100
@@ -80,9 +82,8 @@ def contenders(name: str, grounds: Grounds) -> list[tuple[Controller, str]]:
             documents = [kind.document(metric) for metric in metrics]
         text = "---\n".join(dump(document) for document in documents)
         decide = Remembering(kind.scaler.decide, kind.scaler.read(text, name), MEMORY_SECONDS)
-        reads = tuple(
-            Reads(m.pool, m.signal, m.is_total, WINDOW_SECONDS, not m.is_total) for m in metrics
-        )
+        window = SCRAPE_SECONDS if kind.scaler is aibrix else WINDOW_SECONDS
+        reads = tuple(Reads(m.pool, m.signal, m.is_total, window, not m.is_total) for m in metrics)
         said = ", ".join(
             f"{metric.pool}.{metric.signal} at {metric.target:.4g}" for metric in metrics
         )

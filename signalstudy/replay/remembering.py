@@ -59,5 +59,6 @@ class Remembering:
         for pool, step in found.steps.items():
             past = (one for one in self.history.get(pool, ())
                     if one.at_seconds >= now - self.memory_seconds)  # fmt: skip
-            latest = Past(now, float(step.current), float(step.wanted), float(step.replicas))
+            counts = float(step.current), float(step.wanted), float(step.replicas)
+            latest = Past(now, *counts, step.seen)
             self.history[pool] = (*past, latest)

@@ -10,32 +10,29 @@ import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.scalers.aibrix_strategies import DAYS, PREFIX, decide_pool
 from signalstudy.scalers.hpa import adapter_rules, metric_name
 from signalstudy.scalers.manifest import (
     Manifest,
-    current_replicas,
     decision,
     manifest_yaml,
     metadata,
     plain_number,
     pool_of,
-    pool_step,
     read_manifest,
-    reading,
     seconds_text,
 )
 from signalstudy.scalers.plan import need_queries, need_totals, plan
 from signalstudy.scalers.said import FLOORS, what_is_left_out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from signalstudy.policy.policy import Policy
     from signalstudy.policy.rules import FloorRule
-    from signalstudy.policy.state import Decision, Observation, PoolStep, State
+    from signalstudy.policy.state import Decision, Observation, State
     from signalstudy.scalers.plan import Plan, PoolPlan
 
-PREFIX = "autoscaling.aibrix.ai/"
 ADAPTER = (
     "AIBrix reads no PromQL: the ConfigMap at the end holds what prometheus-adapter needs to "
     "serve the external metrics; merge its externalRules into your adapter's configuration."
@@ -43,7 +40,6 @@ ADAPTER = (
 OBSERVE_SECONDS = 30
 """Short, and the same for panic: the query has averaged already."""
 WITHOUT_LIMIT = 1e6
-DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 DAY_SECONDS = 86400.0
 LAST_MINUTE_SECONDS = DAY_SECONDS - 60.0
 
@@ -74,7 +70,8 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
     steps = {}
     for document in manifest.documents:
         ref = document["spec"]["scaleTargetRef"]
-        steps[pool_of(document, ref)] = _step(document, state, observation)
+        pool = pool_of(document, ref)
+        steps[pool] = decide_pool(document, pool, state, observation)
     return decision(steps)
 
 
@@ -183,36 +180,3 @@ def _approximations(whole: Plan) -> Iterable[str]:
             "APPROXIMATED: periodic floors that run past midnight or overlap are cut into windows "
             "of one day, which end at 23:59."
         )
-
-
-def _step(document: Mapping[str, Any], state: State, observation: Observation) -> PoolStep:
-    spec = document["spec"]
-    notes = document.get("metadata", {}).get("annotations") or {}
-    pool = pool_of(document, spec["scaleTargetRef"])
-    current = current_replicas(state, pool)
-    least, most = spec.get("minReplicas", 1), spec["maxReplicas"]
-    is_kpa = spec["scalingStrategy"] == "KPA"
-    shares = [
-        reading(observation, source["targetMetric"], document)
-        / (float(source["targetValue"]) * (max(current, 1) if is_kpa else 1.0))
-        for source in spec["metricsSources"]
-    ]
-    share = max((one for one in shares if not math.isnan(one)), default=math.nan)
-    if math.isnan(share):
-        return pool_step(current, math.nan, current, min(max(current, least), most))
-
-    def said(name: str, otherwise: float) -> float:
-        return float(notes.get(f"{PREFIX}{name}", otherwise))
-
-    wanted = current
-    if share > 1.0 + said("scale-up-tolerance", 0.1):
-        highest = max(1, math.ceil(said("max-scale-up-rate", 2.0) * current - 1e-9))
-        wanted = min(math.ceil(share * current - 1e-9), highest)
-    elif share < 1.0 - said("scale-down-tolerance", 0.1):
-        lowest = math.floor(current / said("max-scale-down-rate", 2.0))
-        wanted = max(math.ceil(share * current - 1e-9), lowest)
-    text = notes.get(f"{PREFIX}scale-down-cooldown-window", "300s")
-    oldest = state.now_seconds - float(text.rstrip("s"))
-    lately = [int(p.wanted) for p in state.history.get(pool, ()) if p.at_seconds > oldest]
-    stable = min(max([wanted, *lately]), current) if wanted < current else wanted
-    return pool_step(current, share * current, wanted, min(max(stable, least), most))

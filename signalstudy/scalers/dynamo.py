@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.scalers.dynamo_planner import OCCUPANCY, QUEUE, decide_load
 from signalstudy.scalers.manifest import (
     Manifest,
-    current_replicas,
     decision,
     manifest_yaml,
-    pool_step,
     read_manifest,
-    reading,
 )
 from signalstudy.scalers.plan import plan
 from signalstudy.scalers.said import what_is_left_out
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
     from signalstudy.policy.state import Decision, Observation, PoolStep, State
     from signalstudy.scalers.plan import Plan, PoolPlan
 
-QUEUE, OCCUPANCY = "inflight_tokens", "kv_cache_usage_ratio"
-"""The canonical signals that are the planner's own: prompt tokens queued, KV-cache share in use."""
 WANTED = {"prefill": (QUEUE, "total"), "decode": (OCCUPANCY, "intensive")}
 MODEL = "your/model"
 WARNINGS = (
@@ -76,14 +72,10 @@ def read(text: str, place: str = "the manifest") -> Manifest:
 
 
 def decide(manifest: Manifest, state: State, observation: Observation) -> Decision:
-    """Say what the planner would ask for: one worker more above, one fewer below its thresholds."""
+    """Say what the planner would ask for."""
     steps: dict[str, PoolStep] = {}
     for document in manifest.documents:
-        said = document["spec"]["features"]["planner"]
-        queue = _per_worker(reading(observation, f"prefill_{QUEUE}", document), state)
-        occupancy = 100.0 * reading(observation, f"decode_{OCCUPANCY}", document)
-        steps["prefill"] = _step("prefill", queue, said, state)
-        steps["decode"] = _step("decode", occupancy, said, state)
+        steps |= decide_load(document, state, observation)
     return decision(steps)
 
 
@@ -123,16 +115,3 @@ def _object(whole: Plan, pools: Mapping[str, PoolPlan]) -> dict[str, Any]:
             "features": {"planner": planner},
         },
     }
-
-
-def _per_worker(total: float, state: State) -> float:
-    return total / max(1, current_replicas(state, "prefill"))
-
-
-def _step(pool: str, value: float, said: Mapping[str, Any], state: State) -> PoolStep:
-    unit = "queue_tokens" if pool == "prefill" else "kv_rate"
-    above, below = said[f"{pool}_scale_up_{unit}"], said[f"{pool}_scale_down_{unit}"]
-    current = current_replicas(state, pool)
-    move = 0 if math.isnan(value) else int(value > above) - int(value < below)
-    wanted = max(said.get("min_endpoint", 1), current + move)
-    return pool_step(current, math.nan if math.isnan(value) else float(wanted), wanted, wanted)

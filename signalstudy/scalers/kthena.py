@@ -1,26 +1,19 @@
-"""Kthena AutoscalingPolicy: both roles of a disaggregated service, held to the band of the ratio.
-
-The formula, by role: ceil(total / target), kept within tolerance, the largest of several metrics;
-then windows and steps; last the ratio, whose repair raises the role that is short.
-"""
+"""Kthena AutoscalingPolicy: both roles of a disaggregated service, held to a band of the ratio."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.scalers.kthena_roles import decide_roles
 from signalstudy.scalers.manifest import (
     Manifest,
-    current_replicas,
     decision,
     manifest_yaml,
     metadata,
     percent,
     plain_number,
-    pool_step,
-    quantity_value,
     read_manifest,
-    reading,
     seconds_text,
 )
 from signalstudy.scalers.plan import need_queries, need_totals, plan
@@ -36,7 +29,6 @@ if TYPE_CHECKING:
 
 SERVER = "http://prometheus:9090"
 API_VERSION = "workload.serving.volcano.sh/v1alpha1"
-DEFAULT_TOLERANCE_PERCENT = 10
 
 
 def write(policy: Policy) -> str:
@@ -79,7 +71,7 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
     """Say what Kthena would ask for."""
     steps: dict[str, PoolStep] = {}
     for document in manifest.documents:
-        steps |= _steps(document, state, observation)
+        steps |= decide_roles(document, state, observation)
     return decision(steps)
 
 
@@ -182,130 +174,3 @@ def _approximations(whole: Plan, *, is_joint: bool) -> Iterable[str]:
     yield "No panicPolicy: the policy has none, and one would overrule its steps."
     if _target_ref(whole)["name"] == whole.name:
         yield f"targetRef: ModelServing {whole.name} is a guess where the policy names none."
-
-
-def _steps(
-    document: Mapping[str, Any], state: State, observation: Observation
-) -> dict[str, PoolStep]:
-    spec = document["spec"]
-    if "disaggregatedTarget" in spec:
-        target = spec["disaggregatedTarget"]
-        roles = {
-            role: _step(role, section, document, state, observation)
-            for role, section in target["roles"].items()
-        }
-        return _held_to_ratio(roles, target)
-    target = spec["homogeneousTarget"]
-    name = (
-        next(iter(state.replicas))
-        if len(state.replicas) == 1
-        else target["target"]["targetRef"]["name"]
-    )
-    return {name: _step(name, target, document, state, observation)}
-
-
-def _step(
-    role: str,
-    section: Mapping[str, Any],
-    document: Mapping[str, Any],
-    state: State,
-    observation: Observation,
-) -> PoolStep:
-    spec, current = document["spec"], current_replicas(state, role)
-    least, most = section["minReplicas"], section["maxReplicas"]
-    tolerance = spec.get("tolerancePercent", DEFAULT_TOLERANCE_PERCENT) / 100.0
-    asked = [
-        reading(observation, metric["name"], document) / quantity_value(metric["targetValue"])
-        for metric in section.get("metrics") or spec.get("metrics", [])
-    ]
-    known = [one for one in asked if not math.isnan(one)]
-    desired = max(known, default=math.nan)
-    if not least <= current <= most:
-        bounded = min(max(current, least), most)
-        return pool_step(current, desired, bounded, bounded)
-    wanted = max(
-        (
-            current if current and abs(one / current - 1.0) <= tolerance else math.ceil(one - 1e-9)
-            for one in known
-        ),
-        default=current,
-    )
-    wanted = min(max(wanted, least), most)
-    moved = _limited(wanted, current, spec.get("behavior") or {}, role, state)
-    return pool_step(current, desired, wanted, min(max(moved, least), most))
-
-
-def _limited(
-    wanted: int, current: int, behavior: Mapping[str, Any], role: str, state: State
-) -> int:
-    is_out = wanted > current
-    said = behavior.get("scaleUp", {}).get("stablePolicy") if is_out else behavior.get("scaleDown")
-    if not said or wanted == current:
-        return wanted
-    past = state.history.get(role, ())
-    oldest = state.now_seconds - _duration(said.get("stabilizationWindow", "0s"))
-    begun = state.now_seconds - _duration(said.get("period", "15s"))
-    wanted_lately = [int(one.wanted) for one in past if one.at_seconds > oldest]
-    start = int(next((one.before for one in past if one.at_seconds > begun), current))
-    most_instances = int(said.get("instances", 1))
-    most_percent = start * int(said.get("percent", 100)) // 100
-    takes_larger = said.get("selectPolicy", "Or") == "Or"
-    step = max(most_instances, most_percent) if takes_larger else min(most_instances, most_percent)
-    if is_out:
-        return max(current, min(wanted, *wanted_lately, start + step))
-    return min(current, max(wanted, *wanted_lately, start - step))
-
-
-def _duration(text: str) -> float:
-    """Read a Go duration of hours, minutes, seconds."""
-    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    total, digits = 0.0, ""
-    for letter in text:
-        if letter in units:
-            total, digits = total + float(digits) * units[letter], ""
-        else:
-            digits += letter
-    return total
-
-
-def _held_to_ratio(roles: dict[str, PoolStep], target: Mapping[str, Any]) -> dict[str, PoolStep]:
-    """Repair a pair outside the band: the nearest whole pair that takes nothing away, if any."""
-    said = target.get("ratioConstraint")
-    if said is None:
-        return roles
-    above, below = said["numeratorRole"], said["denominatorRole"]
-    lowest, highest = quantity_value(said["minRatio"]), quantity_value(said["maxRatio"])
-    bounds = {role: (s["minReplicas"], s["maxReplicas"]) for role, s in target["roles"].items()}
-    pair = int(roles[above].replicas), int(roles[below].replicas)
-    if not any(pair):
-        return roles
-    wanted = max(1, pair[0]), max(1, pair[1])
-    if lowest <= wanted[0] / wanted[1] <= highest:
-        found: tuple[int, int] | None = wanted
-    else:
-        found = _nearest(wanted, (bounds[above], bounds[below]), (lowest, highest))
-    if found is None:
-        return roles
-    for role, replicas in zip((above, below), found, strict=True):
-        step = roles[role]
-        roles[role] = pool_step(int(step.current), float(step.desired), int(step.wanted), replicas)
-    return roles
-
-
-def _nearest(
-    wanted: tuple[int, int],
-    bounds: tuple[tuple[int, int], tuple[int, int]],
-    band: tuple[float, float],
-) -> tuple[int, int] | None:
-    """Search denominators upwards from where the numerator need not shrink, then downwards."""
-    (numerator, denominator), (lowest, highest), slack = wanted, band, 1e-9
-    numerator_bounds, denominator_bounds = bounds
-    first = max(1, denominator_bounds[0])
-    last = denominator_bounds[1]
-    start = min(max(denominator, math.ceil(numerator / highest - slack), first), last)
-    for candidate in [*range(start, last + 1), *range(start - 1, first - 1, -1)]:
-        least = max(numerator_bounds[0], math.ceil(lowest * candidate - slack))
-        most = min(numerator_bounds[1], math.floor(highest * candidate + slack))
-        if least <= most:
-            return min(max(numerator, least), most), candidate
-    return None

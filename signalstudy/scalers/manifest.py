@@ -42,6 +42,8 @@ _SUFFIXES = {
     "Ti": 2.0**40,
 }
 _QUANTITY = re.compile(r"^([+-]?\d+\.?\d*(?:[eE][+-]?\d+)?)([A-Za-z]{0,2})$")
+_UNITS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+\.?\d*)(ms|s|m|h)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +129,14 @@ def seconds_text(seconds: float) -> str:
     return f"{math.ceil(seconds)}s"
 
 
+def go_seconds(text: str) -> float:
+    """Read a Go duration, such as 1h5m30s or 500ms, in seconds."""
+    parts = _DURATION.findall(text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ConfigurationError(f"{text[:40]!r} is no duration; write it such as 90s or 5m.")
+    return math.fsum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
 def pool_of(document: Mapping[str, Any], ref: Mapping[str, Any]) -> str:
     """Name the pool that an object scales: by its label, else by the object's name."""
     labels = document.get("metadata", {}).get("labels") or {}
@@ -158,8 +168,14 @@ def current_replicas(state: State, pool: str) -> int:
     return int(state.replicas[pool])
 
 
-def pool_step(current: int, desired: float, wanted: int, replicas: int) -> PoolStep:
-    """Give one pool's step in the form of a decision."""
+def pool_step(
+    current: int,
+    desired: float,
+    wanted: int,
+    replicas: int,
+    seen: Mapping[str, float] | None = None,
+) -> PoolStep:
+    """Give one pool's step in the form of a decision. `seen`: what has to be remembered."""
     no = np.asarray(False)
     return PoolStep(
         current=np.asarray(float(current)),
@@ -169,6 +185,7 @@ def pool_step(current: int, desired: float, wanted: int, replicas: int) -> PoolS
         is_cooling=no,
         is_blocked=no,
         replicas=np.asarray(float(replicas)),
+        seen=seen or {},
     )
 
 

@@ -154,12 +154,18 @@ def test_kthena_raises_the_role_that_is_short():
     assert over.replicas == {"decode": 10, "prefill": 13}
 
 
+def test_kthena_holds_both_roles_where_one_has_no_metric():
+    fleet = {"decode": 10, "prefill": 13}
+    decision = decided("kthena", two_signals(), State(NOW, fleet), **asks(20))
+    assert decision.replicas == fleet
+
+
 def test_dynamo_moves_one_worker_beyond_its_thresholds():
     fleet = {"decode": 10, "prefill": 13}
     for queue, occupancy, then in (
-        (9_900.0 * 13 + 1, 0.72, {"decode": 11, "prefill": 14}),
-        (9_900.0 * 13, 0.715, fleet),
-        (7_000.0 * 13, 0.51, {"decode": 9, "prefill": 12}),
+        (9_900.0 * 13, 0.72, {"decode": 11, "prefill": 14}),  # it acts at a threshold already
+        (9_900.0 * 13 - 13, 0.71, fleet),
+        (7_200.0 * 13, 0.51, {"decode": 9, "prefill": 12}),
         (math.nan, 0.6, fleet),
     ):
         seen = {"prefill__inflight_tokens": queue, "decode__kv_cache_usage_ratio": occupancy}
