@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from signalstudy.scalers.dynamo_planner import OCCUPANCY, QUEUE, decide_load
+from signalstudy.scalers.dynamo_planner import OCCUPANCY, QUEUE, decide_planner
 from signalstudy.scalers.manifest import (
     Manifest,
     decision,
@@ -75,7 +75,7 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
     """Say what the planner would ask for."""
     steps: dict[str, PoolStep] = {}
     for document in manifest.documents:
-        steps |= decide_load(document, state, observation)
+        steps |= decide_planner(document, state, observation)
     return decision(steps)
 
 

@@ -34,7 +34,7 @@ DEFAULT_INTERVAL_SECONDS = 5.0
 READY = "ready_replicas"
 
 
-def decide_load(
+def decide_planner(
     document: Mapping[str, Any], state: State, observation: Observation
 ) -> dict[str, PoolStep]:
     """Decide for the pools of one planner. POOL.ready_replicas, where observed, tells who starts.
