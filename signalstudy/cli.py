@@ -49,6 +49,11 @@ def _common(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_last = click.option(
+    "--last", metavar="6h", help="Only the last part of servers' and TSDB folders' history."
+)
+
+
 @commands.command()
 @click.option("--out", type=click.Path(path_type=Path), default=Path("demo-study"))
 @click.option("--quiet", is_flag=True, help="No progress on stderr.")
@@ -58,7 +63,8 @@ def demo(out: Path, *, quiet: bool, debug: bool) -> None:
     from signalstudy.shipped import shipped  # noqa: PLC0415 - heavy only when used
 
     with errors(debug=debug):
-        _run(shipped("sample") / "study.toml", out, None, "table", quiet=quiet, strict=False)
+        path = shipped("sample") / "study.toml"
+        _run(path, out, None, "table", last=None, quiet=quiet, strict=False)
 
 
 @commands.command()
@@ -77,6 +83,7 @@ def init(source: str | None, out: Path, *, debug: bool) -> None:
 @commands.command()
 @click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Exit 1 where some service has no signal.")
+@_last
 @_common
 def run(
     path: Path,
@@ -84,25 +91,33 @@ def run(
     service: str | None,
     form: str,
     *,
+    last: str | None,
     quiet: bool,
     debug: bool,
     strict: bool,
 ) -> None:
     """Do everything, then write the report."""
     with errors(debug=debug):
-        _run(path, out, service, form, quiet=quiet, strict=strict)
+        _run(path, out, service, form, last=last, quiet=quiet, strict=strict)
 
 
 def _run(
-    path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, strict: bool
+    path: Path,
+    out: Path | None,
+    service: str | None,
+    form: str,
+    *,
+    last: str | None,
+    quiet: bool,
+    strict: bool,
 ) -> None:
     from signalstudy.config import read_config  # noqa: PLC0415 - heavy only when used
     from signalstudy.report.stream import run_and_report  # noqa: PLC0415
     from signalstudy.study.run import default_folder  # noqa: PLC0415
 
-    folder = out if out is not None else default_folder(read_config(path))
+    folder = out if out is not None else default_folder(read_config(path, last=last), last)
     with progress(quiet=quiet) as say:
-        study, page, moved = run_and_report(path, folder, service=service, progress=say)
+        study, page, moved = run_and_report(path, folder, service=service, last=last, progress=say)
     _print_all(study, form)
     for sentence in moved:
         click.echo(sentence, err=True)
@@ -115,16 +130,24 @@ def _run(
 
 @commands.command()
 @click.argument("path", metavar="STUDY.TOML", type=click.Path(path_type=Path))
+@_last
 @_common
 def check(
-    path: Path, out: Path | None, service: str | None, form: str, *, quiet: bool, debug: bool
+    path: Path,
+    out: Path | None,
+    service: str | None,
+    form: str,
+    *,
+    last: str | None,
+    quiet: bool,
+    debug: bool,
 ) -> None:
     """Say whether a study is sound and its data are there and usable; no statistics."""
     with errors(debug=debug):
         from signalstudy.study.check import check_study  # noqa: PLC0415 - heavy only when used
 
         with progress(quiet=quiet) as say:
-            rows = check_study(path, out=out, service=service, progress=say)
+            rows = check_study(path, out=out, service=service, last=last, progress=say)
         print_rows(rows, form)
 
 

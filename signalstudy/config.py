@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from signalstudy.source import (
+    HAS_SPAN,
     SOURCE_KINDS,
     Instant,
     Names,
@@ -26,6 +27,7 @@ from signalstudy.source import (
     Source,
     Strict,
 )
+from signalstudy.vocabulary.durations import duration_seconds
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.objectives import OBJECTIVE_SIGNALS, Objective
 
@@ -194,8 +196,8 @@ class StudyConfig(Strict):
         return tuple(o.objective for o in self.objectives if o.applies_to(service))
 
 
-def read_config(path: str | Path) -> StudyConfig:
-    """Read study.toml.
+def read_config(path: str | Path, *, last: str | None = None) -> StudyConfig:
+    """Read study.toml; `last`, such as 6h, keeps the last part of its servers and TSDB folders.
 
     Raises ConfigurationError with the place and the choices. Relative paths of sources become
     absolute, relative to the file.
@@ -213,7 +215,23 @@ def read_config(path: str | Path) -> StudyConfig:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{path}: not valid TOML: {error}") from None
-    return parse_config(document, place=file.name, folder=file.parent)
+    config = parse_config(document, place=file.name, folder=file.parent)
+    return config if last is None else _shortened(config, last)
+
+
+def _shortened(config: StudyConfig, last: str) -> StudyConfig:
+    try:
+        seconds = duration_seconds(last)
+    except ValueError as error:
+        raise ConfigurationError(f"--last: {error}") from None
+    if seconds < 1:
+        raise ConfigurationError(f"--last: {last} is below a second")
+    sources = tuple(source.lasting(last) for source in config.sources)
+    if sources == config.sources and all(s.kind not in HAS_SPAN for s in sources):
+        raise ConfigurationError(
+            f"--last: shortens sources of kind {' or '.join(HAS_SPAN)}, and there is none"
+        )
+    return config.model_copy(update={"sources": sources})
 
 
 def parse_config(document: dict[str, Any], *, place: str, folder: Path) -> StudyConfig:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -17,6 +17,8 @@ Kind = Literal[
     "table", "requests", "points", "prometheus", "tsdb", "tsdb-dump", "openmetrics", "vm-export"
 ]
 SOURCE_KINDS: tuple[str, ...] = get_args(Kind)
+HAS_SPAN = ("prometheus", "tsdb")
+"""Kinds of which the last part alone can be read."""
 
 
 def _utc(value: Any) -> Any:
@@ -122,6 +124,15 @@ class Source(Strict):
         if self.start is not None and self.end is not None and self.end <= self.start:
             raise ValueError("end is not after start")
         return self
+
+    def lasting(self, last: str) -> Source:
+        """Keep the last part of a source that has a span: of a server's, or of a TSDB folder's."""
+        if self.kind == "tsdb":
+            return self.model_copy(update={"last": last})
+        if self.kind != "prometheus" or self.end is None or self.start is None:
+            return self
+        start = max(self.start, self.end - timedelta(seconds=duration_seconds(last)))
+        return self.model_copy(update={"start": start})
 
     def resolved(self, folder: Path, now: datetime, queries: dict[str, ServerQuery]) -> Source:
         """Make paths absolute, relative to `folder`, and `last` a span that ends at `now`.

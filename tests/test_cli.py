@@ -35,6 +35,12 @@ def signalstudy(*args, cwd, expect):
     return done
 
 
+def test_last_wants_a_source_that_has_a_span(planted, tmp_path):
+    for last, said in (("6h", "kind prometheus or tsdb"), ("soon", "no duration")):
+        done = signalstudy("run", planted, "--last", last, cwd=tmp_path, expect=2)
+        assert said in done.output
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("planted")

@@ -21,6 +21,7 @@ def run_and_report(
     folder: str | Path,
     *,
     service: str | None = None,
+    last: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Study, Path, list[str]]:
     """Run a study and write all of its output; memory does not grow with the number of services.
@@ -37,7 +38,7 @@ def run_and_report(
         write_page(one, found, place, is_alone=is_alone)
         return replace(found, timeline=None, pressure_test=None)
 
-    study = run_study(path, out=place, service=service, progress=progress, finish=finish)
+    study = run_study(path, out=place, service=service, last=last, progress=progress, finish=finish)
     write_summary(study, place)
     page = place / INDEX_FILE if len(study.services) == 1 else write_index(study, place)
     return study, page, moved

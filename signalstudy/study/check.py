@@ -22,14 +22,15 @@ def check_study(
     *,
     out: str | Path | None = None,
     service: str | None = None,
+    last: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Read the sources and give one row per service and finding; raises SignalStudyError.
 
     Rows have service, check, status and note; the first ones of a service count what is there.
     """
-    config = read_config(path)
-    folder = Path(out) if out is not None else default_folder(config)
+    config = read_config(path, last=last)
+    folder = Path(out) if out is not None else default_folder(config, last)
     telemetry = read_telemetry(config, folder, progress=progress)
     if service is not None and service not in telemetry.services:
         raise unknown_name("--service", "service", service, telemetry.services)

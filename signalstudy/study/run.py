@@ -42,18 +42,20 @@ def run_study(
     *,
     out: str | Path | None = None,
     service: str | None = None,
+    last: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
     finish: Callable[[Study, bool], ServiceStudy] | None = None,
 ) -> Study:
     """Run every stage of the study that `path` (study.toml) describes and give all it found.
 
     The store goes into `out` (default `<study name>-study` in the working folder) and is reused
-    while the sources are unchanged. `service` limits the study to one. `finish` is called with a
+    while the sources are unchanged. `service` limits the study to one. `last`, such as 6h, keeps
+    the last part of servers and TSDB folders, in a folder of its own. `finish` is called with a
     study of each service as soon as that is studied, and whether it is the only one; what it gives
     is kept in its stead, so that a fleet need not stay in memory. Raises SignalStudyError.
     """
-    config = read_config(path)
-    folder = Path(out) if out is not None else default_folder(config)
+    config = read_config(path, last=last)
+    folder = Path(out) if out is not None else default_folder(config, last)
     telemetry = read_telemetry(config, folder, progress=progress)
     services = telemetry.services
     if service is not None:
@@ -73,11 +75,15 @@ def run_study(
     return _study(config, telemetry, studied, spans)
 
 
-def default_folder(config: StudyConfig) -> Path:
-    """Give the folder a study writes to where nobody says: `<study name>-study`."""
+def default_folder(config: StudyConfig, last: str | None = None) -> Path:
+    """Give the folder a study writes to where nobody says: `<study name>-study`.
+
+    A first look at the `last` hours has one of its own, so that it does not push out the whole.
+    """
     name = config.study.name
     is_safe = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,100}", name) is not None
-    return Path(f"{name if is_safe else slugs([name])[name]}-study")
+    part = "" if last is None else f"-last-{last.strip()}"
+    return Path(f"{name if is_safe else slugs([name])[name]}{part}-study")
 
 
 def study_service(

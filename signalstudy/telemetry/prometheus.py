@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 PROBE_MS = 60_000
 SILENCE_SECONDS = 2.0
+BAR_WIDTH = 20
 DAY_MS = 86_400_000
 
 
@@ -91,7 +92,8 @@ def read_prometheus(
             if size is None:
                 said.append(f"{server.place}: how much it holds could not be told beforehand")
             else:
-                progress(size.sentence(route.name, size.samples / route.per_second))
+                said.append(size.sentence(route.name, size.samples / route.per_second))
+                progress(said[-1])
                 refuse_too_much(size, source, place, float(end - start))
             tiles = _tiles(selectors, start, end, size, route)
             _fetch(
@@ -125,7 +127,9 @@ def metric_names(server: Server, source: Source, is_wanted: Callable[[str], bool
     start, end = span_seconds(source)
     form: dict[str, Any] = {"start": start, "end": end, **WHOLE}
     if source.match:
-        form["match[]"] = list(source.match)
+        # servers refuse a selector of nothing but what is not wanted
+        named = Matcher("__name__", "!=", "")
+        form["match[]"] = [selector_text((named, *more)) for more in _matches(source, server.place)]
     names = server.ask("/api/v1/label/__name__/values", **form)
     if not isinstance(names, list):
         raise ServerError(f"{server.place}: the list of metrics is no list")
@@ -215,9 +219,14 @@ def _fetch(
             continue
         last_said, left = now, (now - began) / fetched * (len(tiles) - number)
         progress(
-            f"{server.url}: {number} of {len(tiles)} tiles, {samples:,} samples by {route.name}, "
-            f"about {left / 60:.1f} minutes left"
+            f"{_bar(number / len(tiles))} {server.url}: {number} of {len(tiles)} tiles, "
+            f"{samples:,} samples by {route.name}, about {left / 60:.1f} minutes left"
         )
+
+
+def _bar(share: float) -> str:
+    full = round(BAR_WIDTH * share)
+    return f"[{'=' * full}{' ' * (BAR_WIDTH - full)}]"
 
 
 def _kept(parts: RawParts, tiles: int) -> str:

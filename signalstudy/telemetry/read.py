@@ -121,6 +121,7 @@ def read_telemetry(
 
 
 def _connect(scratch: Path) -> duckdb.DuckDBPyConnection:
+    scratch.mkdir(parents=True, exist_ok=True)  # DuckDB makes the last folder of a path, no more
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

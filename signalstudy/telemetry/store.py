@@ -51,6 +51,7 @@ def content_digest(config: StudyConfig) -> str:
             said = source.model_dump(mode="json", include=asked)
             digest.update(json.dumps(said, sort_keys=True).encode())
             continue
+        digest.update((source.last or "").encode())
         listed = block_files if source.kind == "tsdb" else find_files
         for file in listed(source.path, f"[[sources]] {number}"):
             digest.update(_file_digest(str(file), file.stat().st_size, file.stat().st_mtime_ns))

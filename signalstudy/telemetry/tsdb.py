@@ -22,6 +22,7 @@ from signalstudy.telemetry.raw import RawSource
 from signalstudy.telemetry.raw_parts import RawParts, SampleBatch
 from signalstudy.telemetry.tsdb_index import BadIndexError, Index, IndexedSeries
 from signalstudy.telemetry.varints import VarintError, read_varint, read_varints, unzigzag
+from signalstudy.vocabulary.durations import duration_seconds
 from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
@@ -72,8 +73,15 @@ def read_tsdb(
     place = f"[[sources]] {number}"
     blocks, notes = find_blocks(source.path, place)
     parts, passed = RawParts(scratch / f"tsdb-{number}", source.role), Passed()
+    newest, first = max(block.end_ms for block in blocks), None
+    if source.last is not None:
+        first = newest - round(1000 * duration_seconds(source.last))
+        blocks = [block for block in blocks if block.end_ms > first]
     for block in blocks:
-        parts.write(block.ulid, read_block(block, is_wanted, passed, place=place))
+        batches = read_block(block, is_wanted, passed, place=place)
+        if first is not None:
+            batches = (batch.between(first, newest) for batch in batches)
+        parts.write(block.ulid, batches)
     spans = sorted((block.first_ms, block.end_ms) for block in blocks)
     overlap = any(b[0] < a[1] for a, b in pairwise(spans))
     notes += parts.register(connection, number, is_overlapping=overlap)

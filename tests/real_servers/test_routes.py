@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from signalstudy.config import parse_config
+from signalstudy.config import parse_config, read_config
 from signalstudy.telemetry.chunks import STALE_BITS
 from signalstudy.telemetry.promql import Matcher
 from signalstudy.telemetry.range_queries import fetch_ranges
@@ -206,7 +206,9 @@ def test_above_the_budget_nothing_is_fetched_and_a_shorter_span_is_proposed(
     tmp_path, written_server
 ):
     said = []
-    with pytest.raises(ConfigurationError, match=r"nothing was fetched\. last = \"[0-9]+[hm]\""):
+    with pytest.raises(
+        ConfigurationError, match=r"nothing was fetched\. last = \"[0-9]+[hm]\""
+    ) as no:
         read_telemetry(
             config(asked(written_server, WRITTEN, max_samples=20_000)),
             tmp_path / "a",
@@ -214,6 +216,37 @@ def test_above_the_budget_nothing_is_fetched_and_a_shorter_span_is_proposed(
         )
     assert not any("tiles" in line for line in said)
     assert not (tmp_path / "a").exists()
+    # latency and tokens are what a study needs: of this fleet the gauge alone can be spared
+    assert re.search(
+        rf"leave out, by match = .*{RUNNING} \([0-9]+% of it; costs running", str(no.value)
+    )
+
+
+def test_what_is_proposed_to_be_dropped_can_be_pasted(tmp_path, written_server):
+    left = asked(written_server, WRITTEN, match=[f'{{__name__!~"{RUNNING}.*"}}'])
+    told = read_telemetry(config(left), tmp_path / "a")
+    metrics = {row.metric for rows in told.series.values() for row in rows}
+    assert RUNNING not in metrics
+    assert TOKENS in metrics
+
+
+def test_the_last_part_of_a_server_and_of_blocks_is_the_same(
+    tmp_path, written_server, written_blocks
+):
+    study = tmp_path / "study.toml"
+    end = instant(START + EVERY * STEPS)
+    about = f'kind = "prometheus"\nurl = "{written_server}"\nstart = {instant(START)}\nend = {end}'
+    found = []
+    for source in (about, f'kind = "tsdb"\npath = "{written_blocks}"'):
+        study.write_text(f'[study]\nname = "chat"\n[[sources]]\n{source}\n', encoding="utf-8")
+        told = read_telemetry(read_config(study, last="1h"), tmp_path / str(len(found)))
+        found.append(
+            {row.key: told.facts[row.key] for rows in told.series.values() for row in rows}
+        )
+    assert found[0].keys() == found[1].keys()
+    for facts in zip(*(rows.values() for rows in found), strict=True):
+        first, last = min(f.first_ms for f in facts), max(f.last_ms for f in facts)
+        assert 3_500_000 < last - first < 3_620_000
 
 
 def test_openmetrics_text_is_read_as_the_blocks_made_of_it(tmp_path, written_blocks):
