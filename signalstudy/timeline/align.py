@@ -73,7 +73,8 @@ def align(
         if (check := _mask_partly_seen(gathered, pool, by_pool.get(pool, {}), replicas[pool][0]))
     ]
     _add_latencies_of_requests(gathered, by_pool)
-    demands = {pool: demand_of(gathered, pool, by_pool) for pool in work_pools}
+    hit_ratio = _hit_ratio(gathered, by_pool)
+    demands = {pool: demand_of(gathered, pool, by_pool, hit_ratio) for pool in work_pools}
     pools = {
         pool: _pool(gathered, pool, by_pool, demands[pool], replicas[pool]) for pool in work_pools
     }
@@ -101,7 +102,7 @@ def align(
         slo_counts=counts,
         usable=_usable(gathered, excluded),
         token_mix=_token_mix(gathered, pools),
-        prefix_cache_hit_ratio=_hit_ratio(gathered, by_pool),
+        prefix_cache_hit_ratio=hit_ratio,
         startup_seconds=np.concatenate([*startup, np.array([])]),
         events=tuple(events),
         quality=(*partly, *check_quality(telemetry, gathered, pools, counts, objectives)),

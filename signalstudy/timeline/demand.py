@@ -7,12 +7,12 @@ means, offered requests, the served work of the other pool, the pool's own serve
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.timeline.grid import combine_gauges, rolling_sum, sum_of_counts
+from signalstudy.timeline.grid import centred_sum, combine_gauges, sum_of_counts
 from signalstudy.timeline.signals import counts_of
 from signalstudy.timeline.timeline import Demand
 from signalstudy.vocabulary.errors import TableError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MEAN_TOKENS_SECONDS = 1800.0
+CACHE_SECONDS = 300.0
 LEAST_COVERAGE = 0.5
 PROMPT_POOLS = ("prefill", "unified", "gateway")
 OUTPUT_POOLS = ("decode", "unified", "gateway")
@@ -58,22 +59,53 @@ def work_of(pool: str) -> Work:
 
 
 def demand_of(
-    gathered: Gathered, pool: str, signals_by_pool: dict[str, dict[str, SignalSeries]]
+    gathered: Gathered,
+    pool: str,
+    signals_by_pool: dict[str, dict[str, SignalSeries]],
+    hit_ratio: Floats,
 ) -> Demand | None:
-    """Give the demand of one pool by the first rung of the cascade that the data reach."""
+    """Give the demand of one pool by the first rung of the cascade that the data reach.
+
+    `hit_ratio` (n,): the share of prompt tokens found in the prefix cache, NaN where nobody tells.
+    """
     notes: list[str] = []
     for rung in (_from_requests, _from_gateway_tokens, _from_arrivals, _from_engine):
-        for kind in work_of(pool).kinds:
+        kinds = work_of(pool).kinds
+        if rung in (_from_arrivals, _from_engine) and np.isfinite(hit_ratio).any():
+            kinds = kinds[::-1]  # the cache moves faster than means over half an hour do
+        for kind in kinds:
             found = rung(gathered, kind, notes)
             if found is not None and _covers(found.per_second):
-                return Demand(
-                    found.per_second, found.source, note="; ".join([*notes, found.note]).strip("; ")
-                )
+                said = "; ".join([*notes, found.note]).strip("; ")
+                found = Demand(found.per_second, found.source, note=said)
+                is_missed = pool != "prefill" or kind == UNCACHED
+                return found if is_missed else _less_cached(gathered, found, hit_ratio)
     note = "; ".join(notes)
     arrivals = _arrivals(gathered)
     if arrivals is not None and _covers(arrivals):
-        return Demand(arrivals, "offered_requests", unit="requests", note=note)
-    return _served(pool, signals_by_pool, note)
+        found = Demand(arrivals, "offered_requests", unit="requests", note=note)
+        return _less_cached(gathered, found, hit_ratio) if pool == "prefill" else found
+    served = _served(pool, signals_by_pool, note)
+    if served is None or pool != "prefill" or served.source != "served_other_pool":
+        return served
+    return _less_cached(gathered, served, hit_ratio)
+
+
+def _less_cached(gathered: Gathered, demand: Demand, hit_ratio: Floats) -> Demand:
+    """Take from prompts what the prefix cache held, where the data tell: it costs prefill nothing.
+
+    The hit ratio (n,) is averaged over the five minutes around each step, so that a signal which is
+    itself prompts times misses has no noise in common with its demand.
+    """
+    known = np.isfinite(hit_ratio)
+    if not known.any():
+        return demand
+    steps = max(round(CACHE_SECONDS / gathered.grid.step_seconds), 1)
+    number = centred_sum(known.astype(np.float64), steps)
+    mean = centred_sum(hit_ratio, steps) / np.maximum(number, 1.0)
+    missed = 1.0 - np.clip(np.where(number > 0.0, mean, hit_ratio[known].mean()), 0.0, 1.0)
+    note = f"{demand.note}; less the share found in the prefix cache".strip("; ")
+    return replace(demand, per_second=demand.per_second * missed, note=note)
 
 
 def _covers(values: Floats) -> bool:
@@ -189,16 +221,20 @@ def _mean_per(gathered: Gathered, pool: str, quantity: str) -> Floats | None:
 
 
 def _rolling_mean(gathered: Gathered, tokens: Floats, finished: Floats) -> Floats | None:
-    """Mean tokens of finished requests over a trailing half hour (n,)."""
+    """Mean tokens of finished requests over the half hour around each step (n,).
+
+    Around it, not before it: a mean that comes late would make every signal look early, and
+    distorted where lengths move.
+    """
     known = np.isfinite(tokens) & np.isfinite(finished)
     tokens, finished = np.where(known, tokens, 0.0), np.where(known, finished, 0.0)
     if not finished.sum() > 0:
         return None
     steps = max(round(MEAN_TOKENS_SECONDS / gathered.grid.step_seconds), 1)
-    number = rolling_sum(finished, steps)
+    number = centred_sum(finished, steps)
     overall = tokens.sum() / finished.sum()
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = rolling_sum(tokens, steps) / number
+        mean = centred_sum(tokens, steps) / number
     # Too few to average over: the mean of the whole recording says more.
     return np.where(number >= 30, mean, overall)
 
@@ -283,9 +319,11 @@ def _served(
     pool: str, signals_by_pool: dict[str, dict[str, SignalSeries]], note: str
 ) -> Demand | None:
     """Rungs 6 and 7: served work, of the other pool where there is one, else the pool's own."""
-    others = {"prefill": ("decode",), "decode": ("prefill",)}.get(pool, ())
-    for other in others:
-        for kind in work_of(other).kinds:
+    # Decode answers every prompt, whether or not the cache held it.
+    others = {"prefill": ("decode", (OUTPUT,)), "decode": ("prefill", (PROMPT, UNCACHED))}
+    if pool in others:
+        other, kinds = others[pool]
+        for kind in kinds:
             signal = signals_by_pool.get(other, {}).get(SERVED_SIGNALS[kind])
             if signal is not None and _covers(signal.values):
                 return Demand(

@@ -228,3 +228,14 @@ def rolling_sum(values: Floats, steps: int) -> Floats:
     summed = cumulative.copy()
     summed[..., steps:] -= cumulative[..., :-steps]
     return summed
+
+
+def centred_sum(values: Floats, steps: int) -> Floats:
+    """Sum the values (n,) within `steps` // 2 steps of each; unknown ones count as nothing.
+
+    Near either end the sum holds what there is.
+    """
+    cumulative = np.concatenate(([0.0], np.cumsum(np.nan_to_num(values))))
+    at, half = np.arange(values.size), steps // 2
+    first, last = np.maximum(at - half, 0), np.minimum(at + half + 1, values.size)
+    return np.asarray(cumulative[last] - cumulative[first])

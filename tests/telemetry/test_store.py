@@ -12,7 +12,7 @@ import duckdb
 import pytest
 
 from signalstudy.config import read_config
-from signalstudy.telemetry.read import read_telemetry
+from signalstudy.telemetry.read import _connect, read_telemetry
 from signalstudy.telemetry.store import open_store
 from tests.telemetry.written import GOOD, as_csv, as_parquet, listing, read, series, study, written
 
@@ -143,7 +143,7 @@ def start_and_kill(config: Path, folder: Path, at: str) -> None:
     code = (
         "import sys\n"
         "from signalstudy.config import read_config\n"
-        "from signalstudy.telemetry.read import read_telemetry\n"
+        "from signalstudy.telemetry.read import _connect, read_telemetry\n"
         "say = lambda said: print(said, flush=True)\n"
         "read_telemetry(read_config(sys.argv[1]), sys.argv[2], progress=say)\n"
         "say('done')\n"
@@ -177,3 +177,14 @@ def test_a_killed_run_leaves_nothing_that_the_next_one_trips_over(tmp_path, at, 
     names = listing(tmp_path / "whole")
     assert listing(tmp_path / "killed") == names
     assert not any("scratch" in name or ".new" in name for name in names)
+
+
+def test_what_memory_does_not_hold_spills_into_the_scratch_folder(tmp_path):
+    connection = _connect(tmp_path / "study" / "scratch.1")
+    connection.execute("SET memory_limit = '40MB'")
+    connection.execute("SET threads = 1")
+    connection.execute(
+        "CREATE TABLE sorted AS SELECT range AS r, hash(range) AS h FROM range(4000000) ORDER BY h"
+    )
+    assert connection.sql("SELECT count(*) FROM sorted").fetchall() == [(4_000_000,)]
+    connection.close()

@@ -176,3 +176,39 @@ def test_outside_the_span_of_the_log_demand_is_not_known(tmp_path):
     late = timeline.time_seconds > START + 5 * STEPS + 10
     assert np.isnan(demand[late]).all()
     assert np.isfinite(demand[~late]).mean() > 0.98
+
+
+def moving_hits() -> list[dict[str, Any]]:
+    """Give a cache that finds 20 % and 80 % of the prompt tokens, by turns of 1000 s."""
+    rows, hits = [], 0.0
+    for i in range(STEPS):
+        hits += 2000.0 * (0.8 if i // 100 % 2 else 0.2)
+        rows.append(sample("vllm:prefix_cache_hits_total", 10.0 * i, hits, **OF_PREFILL))
+    return rows + grown("vllm:prefix_cache_queries_total", 200.0, **OF_PREFILL)
+
+
+@pytest.mark.parametrize(
+    ("names", "source", "full"),
+    [
+        (("arrivals", "decode tokens", "prefill tokens", "engine"), "gateway_arrivals", 200.0),
+        (("engine", "decode tokens", "prefill tokens"), "engine_arrivals", 200.0),
+        (("arrivals", "decode tokens", "state"), "offered_requests", 2.0),
+        (("decode tokens", "prefill tokens"), "served_other_pool", 50.0),
+        (("offered tokens", "decode tokens", "prefill tokens"), "gateway_tokens", 200.0),
+    ],
+)
+def test_what_the_cache_holds_is_no_demand_of_prefill(tmp_path, names, source, full):
+    """Against work that stands in for prompts, a sound uncached rate would else look distorted."""
+    rows = [row for name in names for row in SOURCES[name]] + moving_hits()
+    demand = align(read(tmp_path, study(written(tmp_path, rows))), "chat").pools["prefill"].demand
+    assert demand.source == source
+    assert demand.per_second[30:70] == pytest.approx(0.8 * full, rel=0.01)
+    assert demand.per_second[130:170] == pytest.approx(0.2 * full, rel=0.01)
+    assert "less the share found in the prefix cache" in demand.note
+
+
+def test_decode_answers_prompts_whether_or_not_they_were_cached(tmp_path):
+    rows = SOURCES["decode tokens"] + SOURCES["prefill tokens"] + moving_hits()
+    demand = align(read(tmp_path, study(written(tmp_path, rows))), "chat").pools["decode"].demand
+    assert demand.source == "served_other_pool"
+    np.testing.assert_allclose(demand.per_second[5:395], 200.0, rtol=1e-6)

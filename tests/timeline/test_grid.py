@@ -11,6 +11,7 @@ from signalstudy.timeline.grid import (
     LARGEST_GRID,
     Grid,
     Samples,
+    centred_sum,
     combine_gauges,
     hold_state,
     live_count,
@@ -179,6 +180,19 @@ def test_rolling_sum_is_the_sum_of_the_last_steps(values, steps):
     found = rolling_sum(array, steps)
     for i in range(array.size):
         window = np.nan_to_num(array[max(i - steps + 1, 0) : i + 1])
+        assert found[i] == pytest.approx(window.sum(), abs=1e-3)
+
+
+@given(
+    values=st.lists(st.floats(0, 1e6) | st.just(float("nan")), min_size=1, max_size=40),
+    steps=st.integers(1, 50),
+)
+@settings(max_examples=60, deadline=None)
+def test_centred_sum_is_the_sum_of_the_steps_around(values, steps):
+    array = np.array(values)
+    found = centred_sum(array, steps)
+    for i in range(array.size):
+        window = np.nan_to_num(array[max(i - steps // 2, 0) : i + steps // 2 + 1])
         assert found[i] == pytest.approx(window.sum(), abs=1e-3)
 
 
