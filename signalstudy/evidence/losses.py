@@ -74,26 +74,31 @@ def _held_out_pinball(
 ) -> Floats:
     """Pinball loss at each step (n,) of a curve fitted on the other folds of blocks."""
     loss = np.full(target.shape, np.nan)
-    fold_of = fold_of_steps(prepared.blocks)
-    for fold in np.unique(fold_of[known]):
-        held_out = known & (fold_of == fold)
-        training = known & (fold_of != fold)
-        if training.sum() < FEWEST_STEPS // 2:
+    steps = np.flatnonzero(known)
+    steps = steps[np.argsort(predictor[steps], kind="stable")]
+    x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.blocks)[steps]
+    for fold in range(int(fold_of.max()) + 1):
+        held_out = fold_of == fold
+        training = ~held_out
+        if not held_out.any() or training.sum() < FEWEST_STEPS // 2:
             continue
-        guess = _quantile_curve(predictor[training], target[training], predictor[held_out])
-        short = target[held_out] - guess
-        loss[held_out] = np.maximum(PINBALL_QUANTILE * short, (PINBALL_QUANTILE - 1.0) * short)
+        short = y[held_out] - _quantile_curve(x[training], y[training], x[held_out])
+        loss[steps[held_out]] = np.maximum(
+            PINBALL_QUANTILE * short, (PINBALL_QUANTILE - 1.0) * short
+        )
     return loss
 
 
 def _quantile_curve(x: Floats, y: Floats, at: Floats) -> Floats:
-    """Monotone curve through the 90 % quantile of y in equal-count bins of x, read off at `at`."""
+    """Monotone curve through the 90 % quantile of y in equal-count bins of x, read off at `at`.
+
+    `x` and `at` in ascending order.
+    """
     bins = min(PREDICTOR_BINS, max(2, x.size // PREDICTOR_BINS))
-    per_bin = x.size // bins
     # The few steps that equal bins leave over are the lowest: they matter least.
-    order = np.argsort(x, kind="stable")[x.size - bins * per_bin :].reshape(bins, per_bin)
-    levels = x[order].mean(axis=1)
-    heights = np.quantile(y[order], PINBALL_QUANTILE, axis=1)
+    left_over = x.size % bins
+    levels = x[left_over:].reshape(bins, -1).mean(axis=1)
+    heights = np.quantile(y[left_over:].reshape(bins, -1), PINBALL_QUANTILE, axis=1)
     rises = float(((levels - levels.mean()) * (heights - heights.mean())).sum()) >= 0.0
     curve = isotonic_regression(heights, increasing=rises).x
     distinct, first = np.unique(levels, return_index=True)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 NO_VARIATION = 1e-9
 """A spread below this share of the largest value is the rounding of a constant."""
+MEDIAN_OF = 4096
+"""So many values are enough for a middle that only keeps running sums small."""
 
 
 def moving_mean(values: Floats, width: int) -> Floats:
@@ -26,21 +28,28 @@ def moving_mean(values: Floats, width: int) -> Floats:
     known = np.isfinite(values)
     if half == 0 or not known.any():
         return values
-    middle = float(np.median(values[known]))
+    present = values[known]
+    middle = float(np.median(present[:: -(-present.size // MEDIAN_OF)]))
     filled = np.where(known, values - middle, 0.0)
     counts = _window_sums(known.astype(np.int64), half)
     means = middle + _window_sums(filled, half) / np.maximum(counts, 1)
     # Running sums leave rounding behind: no mean leaves the range, and constants stay constant.
-    means = np.where(_window_sums((filled != 0.0).astype(np.int64), half) == 0, middle, means)
-    return np.where(known, np.clip(means, values[known].min(), values[known].max()), np.nan)
+    is_off = filled != 0.0
+    if values.size - np.count_nonzero(is_off) > half:
+        means[_window_sums(is_off.astype(np.int64), half) == 0] = middle
+    np.clip(means, present.min(), present.max(), out=means)
+    means[~known] = np.nan
+    return np.asarray(means, dtype=np.float64)
 
 
 def _window_sums(values: NDArray[Any], half: int) -> NDArray[Any]:
     """Sum each value with `half` neighbours on each side, fewer at the ends (n,)."""
-    running = np.concatenate((np.zeros(1, dtype=values.dtype), np.cumsum(values)))
-    place = np.arange(values.size)
-    last = np.minimum(place + half + 1, values.size)
-    return np.asarray(running[last] - running[np.maximum(place - half, 0)])
+    n = values.size
+    # Running sums, drawn out flat beyond both ends of the record.
+    running = np.zeros(n + 2 * half + 1, dtype=values.dtype)
+    np.cumsum(values, out=running[half + 1 : half + 1 + n])
+    running[half + 1 + n :] = running[half + n]
+    return np.asarray(running[2 * half + 1 :] - running[:n])
 
 
 def high_pass(values: Floats, width: int) -> Floats:
