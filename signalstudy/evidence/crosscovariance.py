@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 from scipy.ndimage import maximum_filter1d
-from scipy.signal import fftconvolve
 from scipy.special import stdtr
 
+from signalstudy.evidence.autocorrelation import count_pairs, worth_of
 from signalstudy.evidence.blocks import central_range
-from signalstudy.evidence.series import demand_must_vary, high_pass, signal_must_vary
+from signalstudy.evidence.fast_part import FastPart, Products, fast_part_of
+from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FEWEST_PAIRS = 20
 HIGH_PASS_SECONDS = 3600.0
 HIGH_PASS_STEPS = 20
 """At coarse steps an hour holds too few of them; the high-pass is then 20 steps."""
@@ -36,7 +35,6 @@ LEAST_PROBABILITY = 1e-4
 """Smaller ones would be a statement about the tail of a distribution, not about the record."""
 DECORRELATION_TIMES_APART = 5
 FEWEST_INDEPENDENT_SHIFTS = 8
-OUTLIER_DEVIATIONS = 10.0
 BEYOND = 3
 STRONGER = 1.1
 SMEAR = 0.1
@@ -97,41 +95,37 @@ def choose_window(steps: int, step_seconds: float) -> SearchWindow:
     return SearchWindow(high_pass=max(3, min(hour, steps // 4)), lag=lag)
 
 
-def search_lag(signal: Floats, reference: Floats, step_seconds: float, blocks: Blocks) -> LagSearch:
+def search_lag(
+    signal: Floats,
+    reference: Floats,
+    step_seconds: float,
+    blocks: Blocks,
+    fast_reference: FastPart | None = None,
+) -> LagSearch:
     """Find by how many steps `signal` (n,) follows `reference` (n,), in absolute correlation.
 
     Detrended cross-correlation with a parabolic peak, resampled through per-block cross-covariance
-    (methods 2.3 to 2.5).
+    (methods 2.3 to 2.5). `fast_reference`: the reference's fast part, where it is at hand.
     """
-    pairs = int((np.isfinite(signal) & np.isfinite(reference)).sum())
-    if pairs < FEWEST_PAIRS:
-        raise NotEnoughDataError(
-            f"Only {pairs} steps hold both the signal and demand; at least {FEWEST_PAIRS} are "
-            "needed."
-        )
+    count_pairs(signal, reference)
     signal_must_vary(signal)
     demand_must_vary(reference)
     window = choose_window(signal.size, step_seconds)
-    fast_signal = _prepare_fast_part(signal, window.high_pass)
-    fast_reference = _prepare_fast_part(reference, window.high_pass)
-    products = _lagged_block_sums(fast_reference, fast_signal, blocks, window.lag)
-    pair_counts = _lagged_block_sums(
-        np.isfinite(fast_reference).astype(np.float64),
-        np.isfinite(fast_signal).astype(np.float64),
-        blocks,
-        window.lag,
-    )
+    late = fast_part_of(signal, window.high_pass)
+    early = fast_reference or fast_part_of(reference, window.high_pass)
+    pair = Products(early, late)
+    products, pair_counts = pair.by_block(blocks, window.lag)
     covariance = covariance_of(products.sum(axis=0), pair_counts.sum(axis=0))
-    scale = float(np.nanstd(fast_signal) * np.nanstd(fast_reference))
+    scale = late.deviation * early.deviation
     if scale <= 0.0:
         raise NotEnoughDataError("Signal or demand do not vary at the speed a lag can be seen at.")
     resampled = covariance_of(blocks.weights @ products, blocks.weights @ pair_counts)
     peak = _peak(covariance[None, :])
     near = max(1, window.lag // GUESS_SHARE)
     soon = covariance[window.lag : window.lag + near + 1]
-    probability, shifts = circular_shift_probability(fast_signal, fast_reference, window.lag)
-    own = _covariance_at(fast_reference, fast_reference, 2 * window.lag)
-    far = _covariance_at(fast_signal, fast_reference, BEYOND * window.lag)
+    probability, shifts = circular_shift_probability(pair, window.lag)
+    own = covariance_of(*early.with_itself.within(2 * window.lag))
+    far = covariance_of(*pair.within(BEYOND * window.lag))
     height = covariance[int(np.abs(covariance).argmax())] / scale
     return LagSearch(
         window=window,
@@ -196,21 +190,6 @@ def identified_range(search: LagSearch, step_seconds: float) -> tuple[float, flo
     return low, high
 
 
-def _covariance_at(signal: Floats, reference: Floats, limit: int) -> Floats:
-    """Covariance at lags from -limit to limit (2 limit + 1,), as far as the record reaches."""
-    n = signal.size
-    limit = min(limit, n // 3)
-    size = next_fast_len(n + limit)
-    sums = []
-    for x, y in (
-        (np.nan_to_num(reference), np.nan_to_num(signal)),
-        (np.isfinite(reference).astype(float), np.isfinite(signal).astype(float)),
-    ):
-        products = irfft(np.conj(rfft(x, size)) * rfft(y, size), size)
-        sums.append(np.concatenate((products[size - limit :], products[: limit + 1])))
-    return covariance_of(sums[0], sums[1])
-
-
 def _stronger_beyond(covariance: Floats, limit: int) -> int:
     """Find a lag beyond `limit` with a larger covariance than any within, else 0."""
     middle = covariance.size // 2
@@ -218,38 +197,6 @@ def _stronger_beyond(covariance: Floats, limit: int) -> int:
     best = int(size.argmax()) - middle
     within = size[max(0, middle - limit) : middle + limit + 1].max()
     return best if abs(best) > limit and size.max() > STRONGER * within else 0
-
-
-def _prepare_fast_part(values: Floats, width: int) -> Floats:
-    """High-pass, centre, and clip what lies 10 robust deviations out (n,), NaN kept.
-
-    One wild sample would otherwise outweigh the rest of the record; a clipped one still counts.
-    """
-    fast = high_pass(values, width)
-    fast = fast - np.nanmean(fast)
-    deviation = 1.4826 * float(np.nanmedian(np.abs(fast)))
-    if deviation > 0.0:
-        fast = np.clip(fast, -OUTLIER_DEVIATIONS * deviation, OUTLIER_DEVIATIONS * deviation)
-    return np.asarray(fast, dtype=np.float64)
-
-
-def _lagged_block_sums(x: Floats, y: Floats, blocks: Blocks, limit: int) -> Floats:
-    """Sum x(t) y(t + k) over each block, k from -limit to limit: (blocks, 2 limit + 1).
-
-    Each block of x meets y beyond the block's ends, so that no pair is lost and the blocks add up
-    to the cross-covariance of the whole record.
-    """
-    padded = blocks.count * blocks.size
-    x_filled = np.zeros(padded)
-    x_filled[: x.size] = np.where(np.isfinite(x), x, 0.0)
-    y_filled = np.zeros(padded + 2 * limit)
-    y_filled[limit : limit + y.size] = np.where(np.isfinite(y), y, 0.0)
-    x_blocks = x_filled.reshape(blocks.count, blocks.size)
-    y_blocks: Floats = np.lib.stride_tricks.sliding_window_view(y_filled, blocks.size + 2 * limit)[
-        :: blocks.size
-    ]
-    sums = fftconvolve(y_blocks, x_blocks[:, ::-1], mode="valid", axes=1)
-    return np.asarray(sums, dtype=np.float64)
 
 
 def covariance_of(products: Floats, pair_counts: Floats) -> Floats:
@@ -286,9 +233,7 @@ def _is_smeared(covariance: Floats, own: Floats, limit: int) -> bool:
     return bool(np.abs(shape - expected).max() > SMEAR)
 
 
-def circular_shift_probability(
-    signal: Floats, reference: Floats, lag_steps: int
-) -> tuple[float, float]:
+def circular_shift_probability(pair: Products, lag_steps: int) -> tuple[float, float]:
     """Probability of so high a peak within +-`lag_steps` if the two had nothing in common.
 
     Every circular shift by more than 5 decorrelation times keeps both series as they are and
@@ -297,20 +242,20 @@ def circular_shift_probability(
     there are independent shifts, times the independent lags searched: a sum over a record is
     nearly normal, and counting alone could not get below one in a few dozen on a short one.
 
-    Both series are fast parts: mean 0, NaN where unknown. Returns the probability and the number
-    of independent shifts (1 and 0 where the record has no room for any).
+    Returns the probability and the number of independent shifts (1 and 0 where the record has no
+    room for any).
     """
-    n = signal.size
-    x = np.where(np.isfinite(reference), reference, 0.0)
-    y = np.where(np.isfinite(signal), signal, 0.0)
-    products = irfft(np.conj(rfft(x)) * rfft(y), n)
-    known_x = np.isfinite(reference).astype(np.float64)
-    known_y = np.isfinite(signal).astype(np.float64)
-    pair_counts = irfft(np.conj(rfft(known_x)) * rfft(known_y), n)
+    products, pair_counts = pair.circular
+    n = products.size
     standing = np.abs(products) / np.sqrt(np.maximum(pair_counts, 1.0))
     width = 2 * lag_steps + 1
     highest = maximum_filter1d(standing, width, mode="wrap")
-    decorrelation = n / effective_count(signal, reference)
+    decorrelation = n / worth_of(
+        count_pairs(pair.x.values, pair.y.values),
+        n,
+        pair.x.autocorrelation,
+        pair.y.autocorrelation,
+    )
     apart = width + round(DECORRELATION_TIMES_APART * decorrelation)
     null = highest[apart : n - apart]
     if not null.size:
@@ -323,42 +268,3 @@ def circular_shift_probability(
     lags = 1.0 + (width - 1.0) / decorrelation
     tail = 2.0 * lags * float(stdtr(independent, -float(highest[0]) / deviation))
     return max(LEAST_PROBABILITY, min(tail, 1.0 / (1.0 + independent / lags))), independent
-
-
-def effective_count(x: Floats, y: Floats) -> float:
-    """Count the independent pairs that two autocorrelated series (n,) are worth.
-
-    n_eff = n / (1 + 2 sum (1 - k/n) rho_x(k) rho_y(k)), cut at the first lag where both
-    autocorrelations are under 2/sqrt(n) and held within 4..n (Bartlett; Pyper & Peterman 1998).
-    A straight trend is taken out first.
-    """
-    pairs = int((np.isfinite(x) & np.isfinite(y)).sum())
-    if pairs < FEWEST_PAIRS:
-        raise NotEnoughDataError(
-            f"Only {pairs} steps hold both the signal and demand; at least {FEWEST_PAIRS} are "
-            "needed."
-        )
-    first, second = _autocorrelation(x), _autocorrelation(y)
-    small = (np.abs(first) < 2.0 / np.sqrt(pairs)) & (np.abs(second) < 2.0 / np.sqrt(pairs))
-    small[0] = False
-    cut = int(small.argmax()) if small.any() else small.size
-    lags = np.arange(1, cut)
-    excess = float(((1.0 - lags / x.size) * first[1:cut] * second[1:cut]).sum())
-    return float(np.clip(pairs / max(1.0 + 2.0 * excess, 1e-9), 4.0, pairs))
-
-
-def _autocorrelation(values: Floats) -> Floats:
-    """Autocorrelation at lags 0..n/2 of a series with gaps, a straight trend taken out."""
-    known = np.isfinite(values)
-    place = np.linspace(-1.0, 1.0, values.size)
-    design = np.column_stack((np.ones(values.size), place))
-    trend = np.linalg.lstsq(design[known], values[known], rcond=None)[0]
-    filled = np.where(known, values - design @ trend, 0.0)
-    size = next_fast_len(2 * values.size)
-    half = values.size // 2 + 1
-    products = irfft(np.abs(rfft(filled, size)) ** 2, size)[:half]
-    pair_counts = irfft(np.abs(rfft(known.astype(np.float64), size)) ** 2, size)[:half]
-    covariance = products / np.maximum(np.round(pair_counts), 1.0)
-    if covariance[0] <= 0.0:
-        raise NotEnoughDataError("A series that never changes has no effective observations.")
-    return np.asarray(np.clip(covariance / covariance[0], -1.0, 1.0), dtype=np.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ from signalstudy.evidence.evidence import Evidence, SignalEvidence, SignalView
 from signalstudy.evidence.losses import block_losses
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
+from signalstudy.evidence.shared import Shared
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import not_applicable, unidentified
 
@@ -46,15 +48,16 @@ def gather_evidence(
     `horizon_seconds`: how far ahead the replicas needed are predicted for `block_losses`; the time
     until new capacity serves. Measures that cannot answer say so in a sentence.
     """
-    signals = tuple(
-        gather_view(view_signal(timeline, pool, series, seed, horizon_seconds), series.source)
-        for pool in timeline.pools.values()
-        for series in pool.signals.values()
-    )
+    signals: list[SignalEvidence] = []
+    for pool in timeline.pools.values():
+        shared = Shared()
+        for series in pool.signals.values():
+            view = view_signal(timeline, pool, series, seed, horizon_seconds, shared=shared)
+            signals.append(gather_view(view, series.source, shared))
     sources = {
         name: pool.demand.source for name, pool in timeline.pools.items() if pool.demand is not None
     }
-    return Evidence(service=timeline.service, signals=signals, demand_source=sources)
+    return Evidence(service=timeline.service, signals=tuple(signals), demand_source=sources)
 
 
 def view_signal(
@@ -63,13 +66,22 @@ def view_signal(
     series: SignalSeries,
     seed: int = 0,
     horizon_seconds: float = HORIZON_SECONDS,
+    *,
+    shared: Shared | None = None,
 ) -> SignalView:
-    """Make the arrays that measures see of one signal; excluded steps become NaN."""
+    """Make the arrays that measures see of one signal; excluded steps become NaN.
+
+    Signals that are given the same `shared` see the same arrays of demand and replicas.
+    """
+    shared = shared or Shared()
     usable = timeline.usable
     unknown = np.full(timeline.time_seconds.shape, np.nan)
     judge = timeline.pools.get(series.judged_by, pool)
-    demand = _known(judge.demand.per_second, usable) if judge.demand is not None else unknown
-    replicas = _known(judge.ready_replicas, usable)
+    offered = judge.demand.per_second if judge.demand is not None else unknown
+    demand, replicas, hits = (
+        shared.once("known", partial(_known, values, usable), values)
+        for values in (offered, judge.ready_replicas, timeline.prefix_cache_hit_ratio)
+    )
     signal = _known(series.values, usable)
     return SignalView(
         pool=pool.pool,
@@ -79,9 +91,14 @@ def view_signal(
         step_seconds=timeline.step_seconds,
         signal=signal,
         demand=demand,
-        reference=_reference(demand, replicas, series.kind),
+        reference=shared.once(
+            f"reference of a signal that is {series.kind}",
+            lambda: _reference(demand, replicas, series.kind),
+            demand,
+            replicas,
+        ),
         replicas=replicas,
-        hit_ratio=_known(timeline.prefix_cache_hit_ratio, usable),
+        hit_ratio=hits,
         # Demand is a mean over the step, its centre half a step before the time.
         centre_offset_seconds=(timeline.step_seconds - series.averaged_seconds) / 2.0,
         averaged_seconds=series.averaged_seconds,
@@ -101,9 +118,9 @@ def view_signal(
     )
 
 
-def gather_view(view: SignalView, source: str = "") -> SignalEvidence:
-    """Ask every measure of one signal."""
-    prepared = Prepared(view)
+def gather_view(view: SignalView, source: str = "", shared: Shared | None = None) -> SignalEvidence:
+    """Ask every measure of one signal; `shared` between all signals whose views hold one demand."""
+    prepared = Prepared(view, shared or Shared())
     days = float(np.isfinite(view.signal).sum()) * view.step_seconds / 86400.0
     has_demand = bool(np.isfinite(view.reference).any())
     measures = {

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.evidence.autocorrelation import FEWEST_PAIRS, autocorrelation, worth_of
 from signalstudy.evidence.blocks import Blocks, cut_blocks
 from signalstudy.evidence.crosscovariance import (
-    FEWEST_PAIRS,
     SIGNIFICANCE,
     LagSearch,
-    effective_count,
+    choose_window,
     identified_range,
     search_lag,
 )
+from signalstudy.evidence.fast_part import fast_part_of
 from signalstudy.evidence.held_out import residuals_of
 from signalstudy.evidence.response import Response, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
+from signalstudy.evidence.shared import Shared
 from signalstudy.evidence.step_response import fit_step_response
 from signalstudy.evidence.warning import judge_warning, why_no_breaches
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -44,10 +46,12 @@ class Prepared:
     """A SignalView and what its measures share.
 
     Arrays (n,) are lag-aligned: `signal` at index i is the value that answers the demand at index
-    i. Both are NaN unless both are known.
+    i. Both are NaN unless both are known. `shared`: what other signals of the pool have made of
+    the arrays of this one's view.
     """
 
     view: SignalView
+    shared: Shared = field(default_factory=Shared)
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -60,7 +64,13 @@ class Prepared:
     def lag_search(self) -> LagSearch:
         """The cross-correlation with the reference, its peak and its null."""
         view = self.view
-        return search_lag(view.signal, view.reference, view.step_seconds, self.blocks)
+        width = choose_window(view.signal.size, view.step_seconds).high_pass
+        fast_reference = self.shared.once(
+            "fast part", lambda: fast_part_of(view.reference, width), view.reference
+        )
+        return search_lag(
+            view.signal, view.reference, view.step_seconds, self.blocks, fast_reference
+        )
 
     @cached_property
     def step_response(self) -> StepResponse:
@@ -119,7 +129,14 @@ class Prepared:
     @cached_property
     def effective_observations(self) -> float:
         """Independent pairs that the record is worth."""
-        return effective_count(self.signal, self.reference)
+        of_reference = self.shared.once(
+            "autocorrelation",
+            lambda: autocorrelation(self.reference),
+            self.view.reference,
+            known=self.known,
+        )
+        pairs = int(self.known.sum())
+        return worth_of(pairs, self.signal.size, autocorrelation(self.signal), of_reference)
 
     @cached_property
     def noise(self) -> Floats:

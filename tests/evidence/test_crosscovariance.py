@@ -1,26 +1,33 @@
 import numpy as np
 import pytest
 
+from signalstudy.evidence.autocorrelation import effective_count
 from signalstudy.evidence.blocks import cut_blocks
-from signalstudy.evidence.crosscovariance import (
-    _lagged_block_sums,
-    choose_window,
-    effective_count,
-    identified_range,
-    search_lag,
-)
+from signalstudy.evidence.crosscovariance import choose_window, identified_range, search_lag
+from signalstudy.evidence.fast_part import FastPart, Products
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from tests.evidence.planted import autoregression, day_of_demand
 
 
+def plain_sums(x, y, lag):
+    pairs = [(x[t], y[t + lag]) for t in range(x.size) if 0 <= t + lag < x.size]
+    known = [a * b for a, b in pairs if np.isfinite(a * b)]
+    return sum(known), len(known)
+
+
+@pytest.mark.parametrize("gaps", [0, 7])
 @pytest.mark.parametrize("steps", [50, 96, 101])
-def test_block_cross_covariances_add_up_to_the_whole(steps):
+def test_sums_at_lags_are_those_of_plain_loops_with_gaps_or_without(steps, gaps):
     rng = np.random.default_rng(0)
-    x, y = rng.normal(size=steps), rng.normal(size=steps)
-    sums = _lagged_block_sums(x, y, cut_blocks(steps, 10.0, 0), 5).sum(axis=0)
+    x, y = rng.normal(size=(2, steps))
+    for values in (x, y):
+        values[rng.choice(steps, gaps, replace=False)] = np.nan
+    pair = Products(FastPart(x), FastPart(y))
+    by_block = [sums.sum(axis=0) for sums in pair.by_block(cut_blocks(steps, 10.0, 0), 5)]
     for lag in range(-5, 6):
-        pairs = [(x[t], y[t + lag]) for t in range(steps) if 0 <= t + lag < steps]
-        assert sums[lag + 5] == pytest.approx(sum(a * b for a, b in pairs), abs=1e-9)
+        expected = plain_sums(x, y, lag)
+        assert [sums[lag + 5] for sums in by_block] == pytest.approx(expected, abs=1e-9)
+        assert [sums[lag + 5] for sums in pair.within(5)] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,79 @@
+"""Autocorrelation of a series, and how many independent pairs two such series are worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.fft import irfft, next_fast_len, rfft
+
+from signalstudy.vocabulary.errors import NotEnoughDataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+FEWEST_PAIRS = 20
+FEWEST_WORTH = 4.0
+
+
+def effective_count(x: Floats, y: Floats) -> float:
+    """Count the independent pairs that two autocorrelated series (n,) are worth."""
+    pairs = count_pairs(x, y)
+    return worth_of(pairs, x.size, autocorrelation(x), autocorrelation(y))
+
+
+def count_pairs(x: Floats, y: Floats) -> int:
+    """Count the steps at which both series (n,) are known, or raise where they are too few."""
+    pairs = int((np.isfinite(x) & np.isfinite(y)).sum())
+    if pairs < FEWEST_PAIRS:
+        raise NotEnoughDataError(
+            f"Only {pairs} steps hold both the signal and demand; at least {FEWEST_PAIRS} are "
+            "needed."
+        )
+    return pairs
+
+
+def worth_of(pairs: int, steps: int, first: Floats, second: Floats) -> float:
+    """Count the independent pairs that `pairs` pairs of a record of `steps` steps are worth.
+
+    n_eff = n / (1 + 2 sum (1 - k/n) rho_x(k) rho_y(k)), cut at the first lag where both
+    autocorrelations (lags,) are under 2/sqrt(n) and held within 4..n (Bartlett; Pyper & Peterman
+    1998).
+    """
+    least = 2.0 / np.sqrt(pairs)
+    small = (np.abs(first) < least) & (np.abs(second) < least)
+    small[0] = False
+    cut = int(small.argmax()) if small.any() else small.size
+    lags = np.arange(1, cut)
+    excess = float(((1.0 - lags / steps) * first[1:cut] * second[1:cut]).sum())
+    return float(np.clip(pairs / max(1.0 + 2.0 * excess, 1e-9), FEWEST_WORTH, pairs))
+
+
+def autocorrelation(values: Floats) -> Floats:
+    """Autocorrelation at lags 0..n/2 of a series (n,) with gaps, a straight trend taken out."""
+    known = np.isfinite(values)
+    filled = np.where(known, values - _trend(values, known), 0.0)
+    lags = np.arange(values.size // 2 + 1)
+    # What the transform wraps around lies beyond the longest lag.
+    size = next_fast_len(values.size + lags.size, real=True)
+    products = irfft(np.abs(rfft(filled, size)) ** 2, size)[: lags.size]
+    if known.all():
+        pair_counts = (values.size - lags).astype(np.float64)
+    else:
+        pair_counts = irfft(np.abs(rfft(known.astype(np.float64), size)) ** 2, size)[: lags.size]
+    covariance = products / np.maximum(np.round(pair_counts), 1.0)
+    if covariance[0] <= 0.0:
+        raise NotEnoughDataError("A series that never changes has no effective observations.")
+    return np.asarray(np.clip(covariance / covariance[0], -1.0, 1.0), dtype=np.float64)
+
+
+def _trend(values: Floats, known: NDArray[np.bool_]) -> Floats:
+    """Give the least-squares line through the known values of a series (n,)."""
+    place = np.linspace(-1.0, 1.0, values.size)
+    x, y = place[known], values[known]
+    middle = float(x.mean())
+    spread = float(((x - middle) ** 2).sum())
+    slope = float(((x - middle) * (y - y.mean())).sum()) / spread if spread > 0.0 else 0.0
+    return np.asarray(y.mean() + slope * (place - middle), dtype=np.float64)
