@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def coverage_ratio(prepared: Prepared) -> Estimate:
-    """Share of the steps outside [[exclude]] spans where signal and demand are both known.
+    """Share of the steps where signal and demand are both known.
 
-    Where the pool has no demand at all, the share where the signal is known.
+    Counted are the steps outside [[exclude]] spans, from the first known demand to the last. Where
+    the pool has no demand at all, the share where the signal is known.
     """
     view = prepared.view
     considered = view.time_seconds.size - view.excluded_steps
@@ -28,7 +29,7 @@ def coverage_ratio(prepared: Prepared) -> Estimate:
     usable = signal_known & demand_known if has_demand else signal_known
     share_of_signal = float(signal_known.sum()) / considered
     note = (
-        f"the signal is known at {share_of_signal:.1%} and demand at "
+        f"the signal is known at {min(share_of_signal, 1.0):.1%} and demand at "
         f"{float(demand_known.sum()) / considered:.1%} of {considered} steps"
         if has_demand
         else f"of the signal alone, over {considered} steps: the pool has no demand"

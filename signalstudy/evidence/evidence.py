@@ -30,7 +30,8 @@ class SignalView:
     (centre of the demand's sample) of the same step; a lag of k steps is k*step + this.
     `window_seconds`, `scrape_seconds`, `refresh_seconds`: see SignalSeries.
     `circular`: the sentence that says the signal is the demand itself, or "".
-    `excluded_steps`: how many steps lie in [[exclude]] spans; they are NaN in every array.
+    `excluded_steps`: how many steps lie in [[exclude]] spans or before or after all known demand;
+    signal or demand is NaN there.
     `slo_counts`: requests and how many of them were late, for each objective that this pool answers
     for. `scale_outs_seconds`: when the pool was given replicas. `horizon_seconds`: how long it
     takes until new capacity serves.

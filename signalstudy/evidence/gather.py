@@ -107,7 +107,7 @@ def view_signal(
         refresh_seconds=series.refresh_seconds,
         circular=_circularity(judge.demand, pool.demand, series.name, signal),
         seed=seed,
-        excluded_steps=int((~usable).sum()),
+        excluded_steps=_excluded_steps(usable, demand),
         slo_counts=_slo_counts(timeline, pool.pool),
         scale_outs_seconds=tuple(
             event.at_seconds
@@ -172,6 +172,18 @@ def _slo_counts(timeline: Timeline, pool: str) -> tuple[SloCounts, ...]:
     return tuple(slo for slo in counts if slo.pool == pool) or (
         tuple(counts) if pool not in WORKING_POOLS else ()
     )
+
+
+def _excluded_steps(usable: NDArray[np.bool_], demand: Floats) -> int:
+    """Count the steps nobody asks about: excluded ones, and those outside the span of demand.
+
+    A request log of two days beside telemetry of two weeks is two days of evidence, not a gap.
+    """
+    known = np.flatnonzero(np.isfinite(demand))
+    if not known.size:
+        return int((~usable).sum())
+    span = usable[known[0] : known[-1] + 1]
+    return usable.size - int(span.sum())
 
 
 def _known(values: Floats, usable: NDArray[np.bool_]) -> Floats:

@@ -26,8 +26,10 @@ Finding = Literal[
     "constant",
     "unknown_dependence",
     "too_little_data",
+    "unclear_rise",
     "patchy",
     "does_not_follow",
+    "hardly_follows",
     "falls",
     "flat",
     "concave",
@@ -166,6 +168,9 @@ def _judge_guard(signal: SignalEvidence) -> Judgement:
             return Judgement("guard", "cliff")
     if elasticity.is_known and interval_of(elasticity)[0] <= 0.0:
         return _without_a_rise(interval_of(elasticity)[1])
+    correlation = measure_of(signal, "demand_correlation")
+    if not elasticity.is_known and interval_of(correlation)[0] <= 0.0:
+        return Judgement("undetermined", "unclear_rise")
     is_close = elasticity.is_known and _elasticity(signal).outcome == "passed"
     return Judgement("guard", "close_to_proportional" if is_close else "rises")
 
@@ -180,7 +185,8 @@ def _without_a_rise(highest_elasticity: float) -> Judgement:
 def _follows_demand(signal: SignalEvidence) -> Gate:
     """Ask for dependence on demand, and for its sign.
 
-    Decided by the circular-shift p-value where it is there, else by the correlation's interval.
+    Decided by the circular-shift p-value. Where nobody asked for one the correlation's interval
+    decides; where the record is too short for one, that interval is too short to trust as well.
     """
     correlation = measure_of(signal, "demand_correlation")
     if _is_constant(signal):
@@ -191,12 +197,15 @@ def _follows_demand(signal: SignalEvidence) -> Gate:
     independence = measure_of(signal, "independence_probability").value
     low, high = interval_of(correlation)
     excludes_zero = low > 0.0 or high < 0.0
+    is_too_short = independence is None and "independence_probability" in signal.measures
     is_dependent = excludes_zero if independence is None else independence < DEPENDENCE_LEVEL
+    is_dependent = is_dependent and not is_too_short
     if not is_dependent:
         is_weak = max(abs(low), abs(high)) < STRONG_CORRELATION
         is_enough = _effective_observations(signal, correlation) >= FEWEST_OBSERVATIONS
         if is_weak and is_enough:
-            return Gate("failed", "does_not_follow")
+            moves_a_little = excludes_zero and correlation.low is not None
+            return Gate("failed", "hardly_follows" if moves_a_little else "does_not_follow")
         return Gate("undecided", "too_little_data")
     elasticity = measure_of(signal, "demand_elasticity").value
     if correlation.value < 0.0 and (elasticity is None or elasticity < 0.0):

@@ -14,8 +14,9 @@ from signalstudy.ranking.desirability import (
     pareto_fronts,
 )
 from signalstudy.ranking.gates import judge
+from signalstudy.ranking.phrases import listed
 from signalstudy.ranking.ranking import RankedSignal, Ranking
-from signalstudy.ranking.reasons import listed, reason_for
+from signalstudy.ranking.reasons import reason_for
 from signalstudy.ranking.standings import NOT_COMPETING, Standing, standings_of
 from signalstudy.ranking.summary import summary_of
 

@@ -5,18 +5,43 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from signalstudy.ranking.gates import (
+    ELASTICITY_GATE,
     LEAST_COVERAGE,
     interval_of,
     is_never_proportional,
     measure_of,
 )
-from signalstudy.vocabulary.spoken import spoken_duration, spoken_number
+from signalstudy.ranking.phrases import (
+    as_clause,
+    capacity,
+    correlation,
+    doubling,
+    elasticity,
+    elasticity_clause,
+    evidence_in_brackets,
+    explained,
+    gain,
+    gain_clause,
+    lateness,
+    note_of,
+    percent,
+    steepness,
+)
+from signalstudy.vocabulary.spoken import spoken_number
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from signalstudy.evidence.evidence import SignalEvidence
     from signalstudy.ranking.gates import Finding, Judgement
+
+CLEAR_SIGNAL_TO_NOISE = 9.0
+"""A line is called straight where demand explains at least 90 % of the signal ..."""
+STRAIGHT_LINEARITY = 0.98
+"""... and where it explains nearly what the best rising curve does."""
+
+MOST_PINNED_RANGE = 0.3
+"""What moves by more than this over the range of demand is not called pinned."""
 
 
 def reason_for(signal: SignalEvidence, judgement: Judgement) -> str:
@@ -27,34 +52,18 @@ def reason_for(signal: SignalEvidence, judgement: Judgement) -> str:
         said.append(_noise_remark(signal))
     if judgement.verdict == "guard":
         said.append(_warning_remark(signal))
-    said.append(_coverage_remark(signal))
+    if judgement.finding != "patchy":
+        said.append(_coverage_remark(signal))
     return " ".join(filter(None, said))
 
 
-def listed(names: Sequence[str]) -> str:
-    """Join names as people do: `a`, `a and b`, `a, b and c`."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def evidence_in_brackets(signal: SignalEvidence, measure: str, spoken: str) -> str:
-    """Give one measure as it stands in a sentence: `elasticity 0.97 [0.95, 0.99]`."""
-    estimate = measure_of(signal, measure)
-    if estimate.value is None:
-        return f"{spoken} not known"
-    interval = ""
-    if estimate.low is not None or estimate.high is not None:
-        low, high = interval_of(estimate)
-        interval = f" [{_number(low)}, {_number(high)}]"
-    return f"{spoken} {_number(estimate.value)}{interval}"
-
-
 def _proportional(signal: SignalEvidence) -> str:
-    return f"Rises with demand almost in proportion ({_elasticity(signal)}){_lateness(signal)}."
+    return f"Rises with demand almost in proportion ({elasticity(signal)}){lateness(signal)}."
 
 
 def _circular(signal: SignalEvidence) -> str:
     return (
-        f"Is itself the measure of demand here{_note(signal, 'demand_correlation')}: that it "
+        f"Is itself the measure of demand here{note_of(signal, 'demand_correlation')}: that it "
         "follows demand is true by definition and shows nothing. Arrivals and tokens counted at "
         "the gateway, or a request log, would settle it."
     )
@@ -70,7 +79,7 @@ def _constant(signal: SignalEvidence) -> str:
 
 
 def _unknown_dependence(signal: SignalEvidence) -> str:
-    because = _note(signal, "demand_correlation")
+    because = note_of(signal, "demand_correlation")
     return f"Whether it follows demand cannot be told{because}."
 
 
@@ -82,24 +91,45 @@ def _too_little_data(signal: SignalEvidence) -> str:
         else f", and the data hold about {observations:.0f} independent observations"
     )
     return (
-        f"May follow demand ({_correlation(signal)}), but chance alone could look the same"
+        f"May follow demand ({correlation(signal)}), but chance alone could look the same"
         f"{counted}; more days would decide."
     )
 
 
-def _patchy(signal: SignalEvidence) -> str:
+def _unclear_rise(signal: SignalEvidence) -> str:
     return (
-        f"Known together with demand for less than half of the time ({_correlation(signal)}, "
-        f"{_elasticity(signal)}): what is missing could decide."
+        f"Moves when demand does, but whether it rises with it cannot be told "
+        f"({correlation(signal)}); more days, or data that reach saturation, would show it."
     )
 
 
+def _patchy(signal: SignalEvidence) -> str:
+    coverage = measure_of(signal, "coverage_ratio").value or 0.0
+    known = [
+        evidence_in_brackets(signal, measure, spoken)
+        for measure, spoken in (
+            ("demand_correlation", "correlation"),
+            ("demand_elasticity", "elasticity"),
+        )
+        if measure_of(signal, measure).is_known
+    ]
+    so_far = f" ({', '.join(known)} in what is known)" if known else ""
+    return (
+        f"Known together with demand for only {percent(coverage)} of the time{so_far}: too little "
+        "to judge, because what is missing could decide."
+    )
+
+
+def _hardly_follows(signal: SignalEvidence) -> str:
+    return f"Hardly follows demand ({correlation(signal)}): too weakly to tell it from chance."
+
+
 def _does_not_follow(signal: SignalEvidence) -> str:
-    return f"Does not follow demand: the two move independently ({_correlation(signal)})."
+    return f"Does not follow demand: the two move independently ({correlation(signal)})."
 
 
 def _falls(signal: SignalEvidence) -> str:
-    numbers = ", ".join((_correlation(signal), _elasticity(signal)))
+    numbers = ", ".join((correlation(signal), elasticity(signal)))
     return (
         f"Falls as demand rises ({numbers}): scaling on it would remove replicas when they are "
         "needed most."
@@ -108,35 +138,45 @@ def _falls(signal: SignalEvidence) -> str:
 
 def _flat(signal: SignalEvidence) -> str:
     moved = measure_of(signal, "dynamic_range_ratio").value
-    share = "" if moved is None else f" only {_percent(moved)} of its value"
+    if moved is not None and abs(moved) > MOST_PINNED_RANGE:
+        return (
+            f"Does not grow with demand ({elasticity(signal)}, {correlation(signal)}): its level "
+            "says next to nothing about how many replicas are needed."
+        )
+    share = "" if moved is None else f" only {percent(abs(moved))} of its value"
+    says = (
+        "reports a busy service at any demand"
+        if signal.signal.endswith(("_utilization_ratio", "_activity_ratio", "_watts"))
+        else "says next to nothing about demand"
+    )
     return (
-        f"Pinned: moves{share} over the whole range of demand ({_elasticity(signal)}), and so "
-        "reports a busy service at any demand."
+        f"Pinned: moves{share} over the whole range of demand ({elasticity(signal)}), and so "
+        f"{says}."
     )
 
 
 def _concave(signal: SignalEvidence) -> str:
     return (
         f"Lags behind demand as it grows: doubling demand multiplies it by only "
-        f"{_doubling(signal)} ({_elasticity(signal)}{_gain_clause(signal)}), so that a "
+        f"{doubling(signal)} ({elasticity(signal)}{gain_clause(signal)}), so that a "
         "proportional scaler would add too few replicas."
     )
 
 
 def _convex(signal: SignalEvidence) -> str:
     return (
-        f"Overreacts: doubling demand multiplies it by {_doubling(signal)} "
-        f"({_elasticity(signal)}{_gain_clause(signal)}), so that a proportional scaler would "
+        f"Overreacts: doubling demand multiplies it by {doubling(signal)} "
+        f"({elasticity(signal)}{gain_clause(signal)}), so that a proportional scaler would "
         "overshoot."
     )
 
 
 def _vague_elasticity(signal: SignalEvidence) -> str:
     if not measure_of(signal, "demand_elasticity").is_known:
-        because = _note(signal, "demand_elasticity")
+        because = note_of(signal, "demand_elasticity")
         return f"Whether it grows in proportion to demand cannot be told{because}."
     return (
-        f"The data do not say whether it grows in proportion to demand: the {_elasticity(signal)} "
+        f"The data do not say whether it grows in proportion to demand: the {elasticity(signal)} "
         "leaves room for a flat signal as well as for a cliff; more days, or more range of "
         "demand, would decide."
     )
@@ -145,19 +185,19 @@ def _vague_elasticity(signal: SignalEvidence) -> str:
 def _saturates(signal: SignalEvidence) -> str:
     if (measure_of(signal, "gain_ratio").value or 0.0) < 0.0:
         return (
-            f"Turns around: at high demand it falls as demand rises ({_gain(signal)}), and would "
+            f"Turns around: at high demand it falls as demand rises ({gain(signal)}), and would "
             "remove replicas when they are needed most."
         )
     return (
-        f"Saturates: at high demand it rises {_steepness(signal)} as steeply as at low demand "
-        f"({_gain(signal)}), blind just where capacity runs out."
+        f"Saturates: at high demand it rises {steepness(signal)} as steeply as at low demand "
+        f"({gain(signal)}), blind just where capacity runs out."
     )
 
 
 def _cliff(signal: SignalEvidence) -> str:
     shape = (
-        f"A cliff: {_steepness(signal)} steeper at high demand than at low ({_gain(signal)}"
-        f"{_elasticity_clause(signal)})"
+        f"A cliff: {steepness(signal)} steeper at high demand than at low ({gain(signal)}"
+        f"{elasticity_clause(signal)})"
     )
     return f"{shape}; use it as a guard, not to set the number of replicas."
 
@@ -166,10 +206,10 @@ def _vague_gain(signal: SignalEvidence) -> str:
     if not measure_of(signal, "gain_ratio").is_known:
         return (
             "Whether its slope stays the same at high demand cannot be told"
-            f"{_note(signal, 'gain_ratio')}."
+            f"{note_of(signal, 'gain_ratio')}."
         )
     return (
-        f"Whether its slope stays the same at high demand is open ({_gain(signal)}); data with "
+        f"Whether its slope stays the same at high demand is open ({gain(signal)}); data with "
         "more range of demand would decide."
     )
 
@@ -177,7 +217,7 @@ def _vague_gain(signal: SignalEvidence) -> str:
 def _distorted(signal: SignalEvidence) -> str:
     moved = measure_of(signal, "cache_distortion_ratio").value or 0.0
     return (
-        f"Follows the cache: the signal per unit of work changes by {_percent(moved)} as the "
+        f"Follows the cache: the signal per unit of work changes by {percent(moved)} as the "
         "prefix-cache hit ratio moves; use its uncached form."
     )
 
@@ -192,39 +232,58 @@ def _vague_distortion(signal: SignalEvidence) -> str:
 
 def _ignores_replicas(signal: SignalEvidence) -> str:
     return (
-        f"Does not fall when replicas are added ({_capacity(signal)} where -1 is meant): a "
+        f"Does not fall when replicas are added ({capacity(signal)} where -1 is meant): a "
         "scaler that follows it climbs to its maximum and stays there."
     )
 
 
 def _vague_capacity(signal: SignalEvidence) -> str:
     return (
-        f"Whether it falls enough when replicas are added is open ({_capacity(signal)} where -1 "
+        f"Whether it falls enough when replicas are added is open ({capacity(signal)} where -1 "
         "is meant)."
     )
 
 
 def _noisy(signal: SignalEvidence) -> str:
     return (
-        f"Drowned in noise: demand explains only {_explained(signal)} of what it does "
-        f"({_correlation(signal)})."
+        f"Drowned in noise: demand explains only {explained(signal)} of what it does "
+        f"({correlation(signal)})."
     )
 
 
 def _changed(signal: SignalEvidence) -> str:
     return (
-        f"Changed its answer to demand during the record{_note(signal, 'regime_shift_ratio')}: one "
-        "target would be wrong before or after; leave one of the two out with [[exclude]]."
+        f"Changed its answer to demand during the record{note_of(signal, 'regime_shift_ratio')}: "
+        "one target would be wrong before or after; leave one of the two out with [[exclude]]."
     )
 
 
 def _rises(signal: SignalEvidence) -> str:
-    if not measure_of(signal, "demand_elasticity").is_known:
-        return f"Rises with demand ({_correlation(signal)}), but in no proportion to it; a guard."
-    return (
-        f"Rises with demand but not in proportion ({_elasticity(signal)}{_gain_clause(signal)}); "
-        "use it as a guard."
-    )
+    rise = measure_of(signal, "demand_elasticity")
+    if not rise.is_known:
+        return f"Rises with demand ({correlation(signal)}), but in no proportion to it; a guard."
+    numbers = f"{elasticity(signal)}{gain_clause(signal)}"
+    if interval_of(rise)[1] >= ELASTICITY_GATE[0] and interval_of(rise)[0] <= ELASTICITY_GATE[1]:
+        return (
+            f"Rises with demand, whether in proportion the data do not say ({numbers}); use it as "
+            "a guard."
+        )
+    if _is_straight(signal):
+        return (
+            f"Rises with demand along almost a straight line, but far from in proportion "
+            f"({numbers}), because the line starts well above zero; use it as a guard."
+        )
+    return f"Rises with demand but not in proportion ({numbers}); use it as a guard."
+
+
+def _is_straight(signal: SignalEvidence) -> bool:
+    """Whether a line explains a clear, flat-footed rise nearly as well as any rising curve."""
+    line, snr = measure_of(signal, "linearity_ratio"), measure_of(signal, "signal_to_noise_ratio")
+    rise = measure_of(signal, "demand_elasticity")
+    if line.value is None or snr.value is None or rise.value is None:
+        return False
+    is_clear = snr.value >= CLEAR_SIGNAL_TO_NOISE and line.value >= STRAIGHT_LINEARITY
+    return is_clear and interval_of(rise)[1] < ELASTICITY_GATE[0]
 
 
 def _close_to_proportional(signal: SignalEvidence) -> str:
@@ -234,26 +293,26 @@ def _close_to_proportional(signal: SignalEvidence) -> str:
         else "beyond the knee such signals jump"
     )
     return (
-        f"Rises with demand, here almost in proportion ({_elasticity(signal)}), but {why}: "
+        f"Rises with demand, here almost in proportion ({elasticity(signal)}), but {why}: "
         "a guard at best."
     )
 
 
 def _unmoved_guard(signal: SignalEvidence) -> str:
     return (
-        f"Stays level over all the demand seen here ({_elasticity(signal)}), so whether it warns "
+        f"Stays level over all the demand seen here ({elasticity(signal)}), so whether it warns "
         "of saturation cannot be told; data that reach saturation would show it."
     )
 
 
 def _capacity_remark(signal: SignalEvidence) -> str:
     """Say what adding replicas does to it; untested is said, and does not speak against it."""
-    capacity = measure_of(signal, "capacity_elasticity")
-    if capacity.value is not None:
-        return f"It falls as replicas are added ({_capacity(signal)})."
-    if capacity.status == "not_applicable" and signal.kind == "total":
+    answer = measure_of(signal, "capacity_elasticity")
+    if answer.value is not None:
+        return f"It falls as replicas are added ({capacity(signal)})."
+    if answer.status == "not_applicable" and signal.kind == "total":
         return ""
-    why = _clause(capacity.note).removeprefix("not tested: ")
+    why = as_clause(answer.note).removeprefix("not tested: ")
     return f"That it falls as replicas are added is not tested: {why}."
 
 
@@ -263,10 +322,10 @@ def _noise_remark(signal: SignalEvidence) -> str:
         return ""
     if snr < 1.0:
         return (
-            f"Noisy: demand explains {_explained(signal)} of what it does; follow it through a "
+            f"Noisy: demand explains {explained(signal)} of what it does; follow it through a "
             "longer window."
         )
-    return f"Demand explains {_explained(signal)} of what it does."
+    return f"Demand explains {explained(signal)} of what it does."
 
 
 def _warning_remark(signal: SignalEvidence) -> str:
@@ -275,90 +334,14 @@ def _warning_remark(signal: SignalEvidence) -> str:
     if recall is None:
         return ""
     false = "" if alarms is None else f", at {spoken_number(alarms, digits=2)} false alarms a day"
-    return f"It would have warned of {_percent(recall)} of the breaches in time{false}."
+    return f"It would have warned of {percent(recall)} of the breaches in time{false}."
 
 
 def _coverage_remark(signal: SignalEvidence) -> str:
     coverage = measure_of(signal, "coverage_ratio").value
     if coverage is None or coverage >= LEAST_COVERAGE:
         return ""
-    return f"Only {_percent(coverage)} of the time is covered by data."
-
-
-def _lateness(signal: SignalEvidence) -> str:
-    lag = measure_of(signal, "lag_seconds")
-    if lag.value is None:
-        return ", with a lag that the data do not show"
-    low, high = interval_of(lag)
-    if low <= 0.0 <= high:
-        return ", without measurable lag"
-    side = "late" if lag.value > 0.0 else "early"
-    return f", {spoken_duration(float(f'{abs(lag.value):.2g}'))} {side}"
-
-
-def _steepness(signal: SignalEvidence) -> str:
-    gain = measure_of(signal, "gain_ratio").value
-    return "less" if gain is None else f"{_number(gain)} times"
-
-
-def _doubling(signal: SignalEvidence) -> str:
-    elasticity = measure_of(signal, "demand_elasticity").value
-    return "an unknown factor" if elasticity is None else _number(2.0**elasticity)
-
-
-def _explained(signal: SignalEvidence) -> str:
-    snr = max(measure_of(signal, "signal_to_noise_ratio").value or 0.0, 0.0)
-    return _percent(snr / (1.0 + snr))
-
-
-def _elasticity(signal: SignalEvidence) -> str:
-    return evidence_in_brackets(signal, "demand_elasticity", "elasticity")
-
-
-def _elasticity_clause(signal: SignalEvidence) -> str:
-    is_known = measure_of(signal, "demand_elasticity").is_known
-    return f", {_elasticity(signal)}" if is_known else ""
-
-
-def _gain(signal: SignalEvidence) -> str:
-    return evidence_in_brackets(signal, "gain_ratio", "gain ratio")
-
-
-def _gain_clause(signal: SignalEvidence) -> str:
-    gain = measure_of(signal, "gain_ratio").value
-    return "" if gain is None or gain <= 0.0 else f", {_gain(signal)}"
-
-
-def _capacity(signal: SignalEvidence) -> str:
-    return evidence_in_brackets(signal, "capacity_elasticity", "capacity elasticity")
-
-
-def _correlation(signal: SignalEvidence) -> str:
-    return evidence_in_brackets(signal, "demand_correlation", "correlation")
-
-
-def _note(signal: SignalEvidence, measure: str) -> str:
-    note = measure_of(signal, measure).note
-    return f" ({_clause(note)})" if note else ""
-
-
-def _clause(note: str) -> str:
-    """Make a sentence fit into another: no full stop, no capital unless it is an acronym."""
-    text = note.strip().rstrip(".")
-    starts_plain = text[:1].isupper() and not text[1:2].isupper()
-    return text[:1].lower() + text[1:] if starts_plain else text
-
-
-def _number(value: float) -> str:
-    """Give two decimals, as ratios are read; three digits where they are large."""
-    if abs(value) >= 10.0:
-        return spoken_number(value, digits=3)
-    return f"{value:.2f}".replace("-0.00", "0.00")
-
-
-def _percent(share: float) -> str:
-    percent = 100.0 * share
-    return f"{percent:,.0f} %" if abs(percent) >= 10.0 else f"{spoken_number(percent, digits=2)} %"
+    return f"Only {percent(coverage)} of the time is covered by data."
 
 
 _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
@@ -367,8 +350,10 @@ _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
     "constant": _constant,
     "unknown_dependence": _unknown_dependence,
     "too_little_data": _too_little_data,
+    "unclear_rise": _unclear_rise,
     "patchy": _patchy,
     "does_not_follow": _does_not_follow,
+    "hardly_follows": _hardly_follows,
     "falls": _falls,
     "flat": _flat,
     "concave": _concave,

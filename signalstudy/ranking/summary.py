@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from signalstudy.ranking.reasons import listed
+from signalstudy.ranking.phrases import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

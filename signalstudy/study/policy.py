@@ -93,15 +93,17 @@ def _iso(seconds: float) -> str:
 def _provisioning(study: ServiceStudy, config: StudyConfig) -> ProvisioningInput:
     pools = _work_pools(study.timeline)
     seen = study.timeline.startup_seconds if study.timeline is not None else np.array([])
+    step = study.timeline.step_seconds if study.timeline is not None else 0.0
     startup: dict[str, Estimate] = {}
     for pool in pools:
         if seen.size >= FEWEST_STARTUPS:
             startup[pool] = Estimate(
                 value=float(np.quantile(seen, 0.95)),
-                low=float(seen.min()),
-                high=float(seen.max()),
+                low=max(0.0, float(seen.min()) - step),
+                high=float(seen.max()) + step,
                 effective_observations=float(seen.size),
-                method="95 % quantile of the start-ups seen; low and high are the extremes",
+                method="95 % quantile of the start-ups seen; low and high: the extremes, a step "
+                "further, because states are seen once a step",
             )
         elif config.provisioning.startup_seconds is not None:
             startup[pool] = Estimate(

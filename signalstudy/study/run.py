@@ -15,6 +15,7 @@ from signalstudy.evidence.evidence import Evidence
 from signalstudy.evidence.gather import gather_evidence
 from signalstudy.evidence.unavailable import unavailable_signals
 from signalstudy.ranking.rank import rank_signals
+from signalstudy.study.apart import apart
 from signalstudy.study.policy import policy_of
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.telemetry.read import read_telemetry
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 
 HORIZON_SECONDS = 120.0
 EVALUATION_SECONDS = 15.0
+POINTS_SUMMARY = (
+    "These are operating points without a time axis: they say how much a replica bears, and "
+    "nothing of which signal to follow."
+)
 
 
 def run_study(
@@ -109,6 +114,8 @@ def study_service(
     startup = _startup_seconds(config, timeline)
     evidence = _evidence(timeline, service, config.study.seed, startup)
     ranking = rank_signals(evidence, seed=config.study.seed)
+    if timeline is None and points is not None:
+        ranking = replace(ranking, summary=POINTS_SUMMARY)
     best = driver_of(ranking, timeline)
     threshold, pd_ratio = fit_threshold(
         _lend(production, best),
@@ -135,7 +142,7 @@ def study_service(
         pd_ratio=pd_ratio,
         policy=None,
         policy_note="",
-        quality=_quality(production, pressure_test, points),
+        quality=(*apart(telemetry, service), *_quality(production, pressure_test, points)),
     )
     policy, note = policy_of(found, config, telemetry)
     return replace(found, policy=policy, policy_note=note)

@@ -12,6 +12,7 @@ from signalstudy.vocabulary.tables import shortened
 
 if TYPE_CHECKING:
     from signalstudy.study.study import ServiceStudy, Study
+    from signalstudy.threshold.threshold import Threshold
 
 LONGEST_REASON = 100
 
@@ -76,15 +77,7 @@ def _service_text(study: ServiceStudy) -> str:
         name = f"{one_line(signal.pool)}.{one_line(signal.signal)}"
         reason = shortened(one_line(signal.reason), LONGEST_REASON)
         lines.append(f"  {signal.rank:>3}  {name:<{width}}  {signal.verdict:<12}  {reason}")
-    threshold = study.threshold
-    lines.append(
-        f"  one replica of {threshold.pool} bears {threshold.signal} = "
-        f"{spoken_estimate(threshold.per_replica)} ({threshold.per_replica.status}"
-        + (f", bound by {threshold.binding}" if threshold.binding else "")
-        + f"); target {spoken_estimate(threshold.target)}"
-    )
-    if threshold.per_replica.note:
-        lines.append(f"      {one_line(threshold.per_replica.note)}")
+    lines += _threshold_lines(study.threshold)
     if study.pd_ratio.ratio.is_known:
         lines.append(f"  P/D ratio {spoken_estimate(study.pd_ratio.ratio)}")
     lines.append(
@@ -98,3 +91,17 @@ def _service_text(study: ServiceStudy) -> str:
         if row.status in ("warning", "failed")
     ]
     return "\n".join(lines) + "\n"
+
+
+def _threshold_lines(threshold: Threshold) -> list[str]:
+    """Give what one replica bears, and why; where no number is known, only why."""
+    bears, note = threshold.per_replica, one_line(threshold.per_replica.note)
+    if bears.value is None:
+        status = bears.status.replace("_", " ")
+        return [f"  what one replica of {threshold.pool} bears: {status}. {note}"]
+    bound = f", bound by {threshold.binding}" if threshold.binding else ""
+    said = (
+        f"  one replica of {threshold.pool} bears {threshold.signal} = {spoken_estimate(bears)} "
+        f"({bears.status}{bound}); target {spoken_estimate(threshold.target)}"
+    )
+    return [said, f"      {note}"] if note else [said]

@@ -40,6 +40,11 @@ class Blocks:
     name: str
     circular_rows: int = 0
 
+    def counted(self) -> str:
+        """Give the number with the name: `144 blocks of 10 min`, `1 block of 10 min`."""
+        name = self.name.replace("blocks", "block") if self.count == 1 else self.name
+        return f"{self.count} {name}"
+
     def weights(self, draws: int, generator: np.random.Generator) -> Floats:
         """Draw how often each unit counts, (draws, units): a unit is a block, or a row."""
         if self.circular_rows == 0:

@@ -96,7 +96,7 @@ def join_objectives(estimates: Sequence[tuple[Objective, Estimate]]) -> tuple[Es
     An objective that is broken throughout decides alone. Else the knee with the smallest safe
     bound binds, and no bound of another objective may lie below the joint one.
     """
-    notes = " ".join(e.note for _, e in estimates if e.note)
+    notes = " ".join(dict.fromkeys(e.note for _, e in estimates if e.note))  # each once
     broken = [(o, e) for o, e in estimates if e.status == "censored"]
     if broken:
         objective, estimate = min(broken, key=lambda pair: pair[1].value or 0.0)

@@ -147,7 +147,7 @@ def _judge(
 ) -> Estimate:
     """Turn a fit into an Estimate: ok, lower_bound, censored or unidentified, and why."""
     method = (
-        f"isotonic k/n on bins of work, {blocks.count} {blocks.name}; value: last work within the "
+        f"isotonic k/n on bins of work, {blocks.counted()}; value: last work within the "
         "allowance, low: its lower 95 % bootstrap bound, high: 97.5 % of the first work beyond"
     )
     least = float(counts.work_per_replica.min())
@@ -166,7 +166,7 @@ def _judge(
         reason = (
             f"in {100 * broken_draws:.0f} % of resamples it is broken even at the least work seen"
             if broken_draws > SAFE_QUANTILE
-            else f"the data hold only {blocks.count} {blocks.name}"
+            else f"the data hold only {blocks.counted()}"
         )
         return unidentified(f"{objective}: no safe bound, because {reason}.", method=method)
     known = fit.safe_work[~np.isnan(fit.safe_work)]

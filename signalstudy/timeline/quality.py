@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,14 +11,19 @@ from scipy.stats import spearmanr
 from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import is_top_bucket
 from signalstudy.timeline.timeline import QualityCheck
+from signalstudy.vocabulary.spoken import spoken_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from signalstudy.telemetry.telemetry import Telemetry
     from signalstudy.timeline.gathered import Gathered
     from signalstudy.timeline.timeline import PoolTimeline, SloCounts
     from signalstudy.vocabulary.objectives import Objective
+
+    Floats = NDArray[np.float64]
 
 LARGEST_RATIO = 1.5
 LONGEST_MEDIAN_SECONDS = {"ttft": 120.0, "tbt": 5.0, "queue_wait": 120.0, "e2e": 3600.0}
@@ -27,6 +33,8 @@ CLOSURE_SECONDS = 600.0
 FEWEST_WINDOWS = 6
 FEWEST_STEPS = 60
 FALLING_RANK_CORRELATION = -0.25
+LEAST_SPAN_OF_DEMAND = 0.8
+SHORT_RECORD_SECONDS = 20 * 3600.0
 
 
 def check_quality(
@@ -42,7 +50,7 @@ def check_quality(
         *_span(gathered),
         *_scales(pools),
         *_scales_of_requests(gathered),
-        *_demand(pools),
+        *_demand(pools, gathered.grid.time_seconds),
         *_replicas(pools),
         *_slo(gathered, pools, counts, objectives),
         *_utilization(pools),
@@ -97,7 +105,7 @@ def _samples(telemetry: Telemetry, gathered: Gathered) -> list[QualityCheck]:
     )
     if frozen:
         rows.append(
-            QualityCheck("frozen series", "warning", f"{', '.join(frozen)} never change at all")
+            QualityCheck("frozen series", "warning", f"never changing at all: {', '.join(frozen)}")
         )
     return rows
 
@@ -162,10 +170,19 @@ def _scales_of_requests(gathered: Gathered) -> list[QualityCheck]:
 
 
 def _span(gathered: Gathered) -> list[QualityCheck]:
-    return [QualityCheck("span", "warning", gathered.note)] if gathered.note else []
+    rows = [QualityCheck("span", "warning", gathered.note)] if gathered.note else []
+    at = gathered.grid.time_seconds
+    seconds = float(at[-1] - at[0]) + gathered.grid.step_seconds
+    if seconds < SHORT_RECORD_SECONDS:
+        note = (
+            f"the record holds {spoken_duration(seconds)} only: nothing of the rhythm of a day, of "
+            "rare peaks or of slow drifts is in it"
+        )
+        rows.append(QualityCheck("length of the record", "note", note))
+    return rows
 
 
-def _demand(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
+def _demand(pools: dict[str, PoolTimeline], time_seconds: Floats) -> list[QualityCheck]:
     rows = []
     for pool in pools.values():
         if pool.pool == "gateway":
@@ -194,8 +211,21 @@ def _demand(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
             note += ". Work that was served, not offered: where a pool saturates it says too little"
         elif pool.demand.note:
             status = "note"
+        if (told := _told_span(pool.demand.per_second, time_seconds)) is not None:
+            status = "warning"
+            note += told
         rows.append(QualityCheck(f"demand of {pool.pool}", status, note))  # type: ignore[arg-type]
     return rows
+
+
+def _told_span(demand: Floats, time_seconds: Floats) -> str | None:
+    """Say from when to when demand is known, where that is much less than the record."""
+    known = time_seconds[np.isfinite(demand)]
+    share = (known[-1] - known[0]) / (time_seconds[-1] - time_seconds[0]) if known.size > 1 else 1.0
+    if share >= LEAST_SPAN_OF_DEMAND:
+        return None
+    first, last = (datetime.fromtimestamp(at, UTC).strftime("%F %T") for at in known[[0, -1]])
+    return f". Known from {first} to {last} only ({share:.0%} of the record), and judged only there"
 
 
 def _replicas(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:

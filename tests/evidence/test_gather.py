@@ -208,3 +208,14 @@ def test_the_digitised_day_of_the_paper_says_what_the_paper_says():
     assert measures_of(evidence, "decode_gpu_util")["dynamic_range_ratio"].value < 0.12
     for name in ("prefill_gpu_util", "prefill_sm"):
         assert measures_of(evidence, name)["independence_probability"].value < 0.01
+
+
+def test_before_and_after_all_demand_nobody_asks():
+    demand = day_of_demand(steps=2000)
+    signal = demand * 2.0
+    demand[:1500] = np.nan
+    measures = measures_of(gather_evidence(timeline({"x": signal}, demand)), "x")
+    assert measures["coverage_ratio"].value == 1.0
+    signal[1500:1750] = np.nan
+    measures = measures_of(gather_evidence(timeline({"x": signal}, demand)), "x")
+    assert measures["coverage_ratio"].value == pytest.approx(0.5)

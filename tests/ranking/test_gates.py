@@ -189,7 +189,7 @@ def test_an_insignificant_correlation_whose_interval_reaches_far_is_left_open():
     narrow = verdict(independence_probability=chance, demand_correlation=Estimate(0.3, 0.1, 0.45))
     wide = verdict(independence_probability=chance, demand_correlation=Estimate(0.3, -0.2, 0.75))
     assert (narrow, wide) == (
-        ("rejected", "does_not_follow"),
+        ("rejected", "hardly_follows"),
         ("undetermined", "too_little_data"),
     )
 
@@ -201,3 +201,27 @@ def test_the_cache_is_named_as_the_cause_of_what_is_wrong_with_all_prompt_tokens
     }
     assert verdict("prefill_tokens_per_second", **against) == ("rejected", "distorted")
     assert verdict("some_ratio", **against) == ("rejected", "concave")
+
+
+def test_a_guard_is_seen_to_rise_or_left_open():
+    drowned = {
+        "demand_elasticity": unidentified("The signal rests at zero."),
+        "demand_correlation": Estimate(0.06, -0.1, 0.14),
+    }
+    assert verdict("waiting_requests", **drowned) == ("undetermined", "unclear_rise")
+    seen = drowned | {"demand_correlation": Estimate(0.3, 0.2, 0.4)}
+    assert verdict("waiting_requests", **seen) == ("guard", "rises")
+
+
+def test_what_moves_a_little_with_demand_is_not_called_independent():
+    by_chance = {"independence_probability": Estimate(0.4)}
+    weak = by_chance | {"demand_correlation": Estimate(0.26, 0.1, 0.4)}
+    assert verdict(**weak) == ("rejected", "hardly_follows")
+    none = by_chance | {"demand_correlation": Estimate(0.1, -0.1, 0.3)}
+    assert verdict(**none) == ("rejected", "does_not_follow")
+
+
+def test_a_record_too_short_to_tell_chance_decides_nothing():
+    short = {"independence_probability": unidentified("The record is too short.")}
+    assert verdict(**short) == ("undetermined", "too_little_data")
+    assert verdict("ttft_p99_seconds", **short) == ("undetermined", "too_little_data")

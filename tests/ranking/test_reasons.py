@@ -54,7 +54,7 @@ def test_a_total_over_replicas_is_not_called_untested():
     ("lag", "expected"),
     [
         (Estimate(0.4, -1.0, 2.0), "without measurable lag"),
-        (Estimate(372.0, 330.0, 420.0), "6.17 min late"),
+        (Estimate(372.0, 330.0, 420.0), "6.2 min late"),
         (Estimate(-20.0, -25.0, -15.0), "20 s early"),
         (unidentified("Flat."), "with a lag that the data do not show"),
     ],
@@ -120,3 +120,37 @@ def test_every_finding_is_whole_sentences_whatever_is_known(finding, known, name
     said = say("undetermined", finding, name=name, **measures)
     assert re.fullmatch(r"[A-Z].*\.", said)
     assert not re.search(r"nan|None|\s{2}|\.\.|\( ?\)| ,", said)
+
+
+def test_a_straight_line_that_starts_above_zero_is_told_from_proportion():
+    line = {"demand_elasticity": Estimate(0.28, 0.25, 0.3), "linearity_ratio": Estimate(0.99)}
+    said = say("guard", "rises", "tbt_mean_seconds", gain_ratio=Estimate(1.3, 1.1, 1.5), **line)
+    assert "along almost a straight line, but far from in proportion (elasticity 0.28" in said
+
+
+def test_an_elasticity_that_may_be_one_is_not_called_out_of_proportion():
+    said = say("guard", "rises", "kv_cache_usage_ratio", demand_elasticity=Estimate(0.4, 0.1, 1.1))
+    assert "whether in proportion the data do not say" in said
+    assert "not in proportion" not in said
+
+
+def test_only_what_reports_a_busy_service_is_said_to():
+    assert "busy service" in say("rejected", "flat", "gpu_utilization_ratio")
+    hits = say("rejected", "flat", "prefix_cache_hit_ratio", dynamic_range_ratio=Estimate(-0.07))
+    assert "busy" not in hits
+    assert "moves only 7 % of its value" in hits
+
+
+def test_a_share_that_rounds_to_everything_is_not_said_so():
+    nearly = say("proportional", "proportional", signal_to_noise_ratio=Estimate(900.0))
+    assert "Demand explains over 99 % of what it does." in nearly
+
+
+def test_a_patchy_signal_says_once_how_much_is_known():
+    said = say("undetermined", "patchy", coverage_ratio=Estimate(0.19))
+    assert said.count("19 %") == 1
+
+
+def test_what_moves_but_not_with_demand_is_not_called_pinned():
+    said = say("rejected", "flat", dynamic_range_ratio=Estimate(-0.85))
+    assert said.startswith("Does not grow with demand (elasticity 0.97")
