@@ -29,6 +29,7 @@ class Reads:
 
     `starting_is_idle`: replicas that are starting count as idle in a mean. It is how the HPA keeps
     from asking again for what it has asked for: it multiplies by the ready ones alone.
+    `is_own_queue`: where the recording does not show it, the model's own queue is read.
     """
 
     pool: str
@@ -36,6 +37,7 @@ class Reads:
     is_total: bool
     window_seconds: float
     starting_is_idle: bool = False
+    is_own_queue: bool = False
 
     @property
     def key(self) -> str:
@@ -61,6 +63,13 @@ class Controller:
     observation_seconds: Mapping[str, float]
     decide: Decide
     evaluation_seconds: float = EVALUATION_SECONDS
+
+    def drain_seconds(self, grounds: Grounds) -> dict[str, float]:
+        """Say how long a removed replica is still paid for, by pool: observed, or draining."""
+        return {
+            name: max(self.observation_seconds.get(name, 0.0), pool.residence_seconds)
+            for name, pool in grounds.pools.items()
+        }
 
 
 def policy_controller(policy: Policy, grounds: Grounds, name: str = "") -> Controller:

@@ -29,7 +29,8 @@ class Draws:
     """Lanes to run: lane 0 is the study's estimate, the others are draws.
 
     `capacity` (what a replica bears within the objectives) and `saturation` (the most it serves) by
-    pool, and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag.
+    pool, and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag. `first_lane`:
+    which of all lanes stands first, so that a part of them has the noise it has in the whole.
     """
 
     capacity: dict[str, Floats]
@@ -37,6 +38,7 @@ class Draws:
     startup_seconds: Floats
     z: Floats
     seed: int
+    first_lane: int = 0
 
     @property
     def lanes(self) -> int:
@@ -47,7 +49,10 @@ class Draws:
         """Give some of the lanes."""
         capacity = {pool: values[lanes] for pool, values in self.capacity.items()}
         saturation = {pool: values[lanes] for pool, values in self.saturation.items()}
-        return Draws(capacity, saturation, self.startup_seconds[lanes], self.z[lanes], self.seed)
+        first = self.first_lane + (lanes.start or 0)
+        return Draws(
+            capacity, saturation, self.startup_seconds[lanes], self.z[lanes], self.seed, first
+        )
 
 
 def draw(grounds: Grounds, draws: int, seed: int) -> Draws:
@@ -109,7 +114,6 @@ def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
     Its size is the noise of the recorded signal over a minute, less what demand itself trembles
     (which drives the replay anyway), as white noise of the steps.
     """
-    shape = (draws.lanes, grounds.time_seconds.size)
     series = find_series(grounds.whole, pool, signal)
     step_seconds = grounds.step_seconds
     own = None if series is None else noise_ratio(series.values, step_seconds)
@@ -118,6 +122,11 @@ def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
     if not minute:
         return np.ones((1, 1))
     per_step = minute * np.sqrt(max(WINDOW_SECONDS / step_seconds, 1.0))
-    rng = np.random.default_rng([draws.seed, *f"{pool}.{signal}".encode()])
-    drawn = rng.standard_normal(shape, dtype=np.float32)
+    key = f"{pool}.{signal}".encode()
+    drawn = np.stack([
+        np.random.default_rng([draws.seed, draws.first_lane + lane, *key]).standard_normal(
+            grounds.time_seconds.size, dtype=np.float32
+        )
+        for lane in range(draws.lanes)
+    ])  # fmt: skip
     return np.asarray(np.maximum(1.0 + per_step * drawn, 0.0))

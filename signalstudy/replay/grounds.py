@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from signalstudy.replay.offered import (
     censored_steps,
     count_requests,
     gain_of,
+    offered_requests,
     residence_seconds,
     spread,
     tokens_per_request,
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Booleans = NDArray[np.bool_]
 
+LEAST_ASKED = 0.99
 FEWEST_STARTUPS = 3
 USUAL_STARTUP_SECONDS = 120.0
+PEAK_SECONDS, PEAK_MARGIN, FEWEST_AT_MOST = 60.0, 2.0, 4
 
 WORKING_POOLS = ("prefill", "unified", "decode")
 """In the order in which a request passes them."""
@@ -102,7 +106,8 @@ class Grounds:
     """One service over the replayed span; arrays (n,), one value a step.
 
     `known`: demand is known. `censored`: the recording served less than was offered. `weights`:
-    work offered at arrival, by which attainment is weighted. `whole`: the timeline of the study.
+    requests that arrive (work, where none are counted), by which attainment is weighted. `whole`:
+    the timeline of the study.
     """
 
     service: str
@@ -121,30 +126,42 @@ class Grounds:
 
     @property
     def asked_attainment(self) -> float:
-        """The share within every limit that the objectives ask for."""
-        return min((one.objective.quantile for one in self.objectives), default=1.0)
+        """The share within every limit that rivals are to reach: 0.99, or what objectives ask."""
+        return max(LEAST_ASKED, min(one.objective.quantile for one in self.objectives))
 
-    def until(self, steps: int) -> Grounds:
-        """Give the first `steps` steps of the span."""
+    def most_replicas(self, pool: str) -> int:
+        """Give a maximum that is fair to all: the study's own, else twice what the peak needs."""
+        policy = self.studied.policy
+        said = {} if policy is None else policy.document["spec"]["pools"].get(pool, {})
+        if "maxReplicas" in said:
+            return int(said["maxReplicas"])
+        bears = (self.pools[pool].capacity.per_replica.value or 1.0) * self.step_seconds
+        minute = max(round(PEAK_SECONDS / self.step_seconds), 1)
+        peak = uniform_filter1d(self.pools[pool].work, minute, mode="nearest").max()
+        return max(int(np.ceil(PEAK_MARGIN * peak / bears - 1e-9)), FEWEST_AT_MOST)
+
+    def part(self, rows: slice) -> Grounds:
+        """Give some steps of the span, as a span of its own."""
         pools = {
             name: replace(
                 pool,
-                work=pool.work[:steps],
-                recorded_ready=pool.recorded_ready[:steps],
-                recorded_starting=pool.recorded_starting[:steps],
+                work=pool.work[rows],
+                recorded_ready=pool.recorded_ready[rows],
+                recorded_starting=pool.recorded_starting[rows],
             )
             for name, pool in self.pools.items()
         }
+        whole = float(self.weights.sum())
         return replace(
             self,
-            time_seconds=self.time_seconds[:steps],
+            time_seconds=self.time_seconds[rows],
             pools=pools,
-            known=self.known[:steps],
-            censored=self.censored[:steps],
-            weights=self.weights[:steps],
+            known=self.known[rows],
+            censored=self.censored[rows],
+            weights=self.weights[rows],
             requests=None
-            if self.requests is None
-            else self.requests * float(self.weights[:steps].sum() / self.weights.sum()),
+            if self.requests is None or not whole
+            else self.requests * float(self.weights[rows].sum()) / whole,
         )
 
 
@@ -182,7 +199,8 @@ def lay_grounds(
         raise NotEnoughDataError("No replay: demand is not known anywhere in the span.")
     first = timeline.pools[names[0]].demand
     assert first is not None  # noqa: S101 - said above; for the type checker
-    weights = np.nan_to_num(first.per_second) * known * timeline.step_seconds
+    work = np.nan_to_num(first.per_second) * known * timeline.step_seconds
+    weights = offered_requests(timeline, work)
     return Grounds(
         service=studied.service,
         time_seconds=timeline.time_seconds[rows],

@@ -18,33 +18,34 @@ if TYPE_CHECKING:
 
 THETA = 0.1
 COOLDOWN_OUT_SECONDS, COOLDOWN_IN_SECONDS = 180.0, 600.0
-SATURATION_SHARE = 0.7
+SHARES_OF_CAPACITY = (0.5, 0.6, 0.7, 0.8)
+"""Targets to choose from; 0.7 of saturation is what its re-implementation advises."""
 BREACHES = ((1.2, 1.2), (1.1, 1.1))
 """(times the limit, factor on the replicas), the severe one first."""
 WINDOW_SECONDS = 60.0
-MOST_REPLICAS = 100
-"""Defaults and advice of HeteroScale's re-implementation (arXiv:2508.19559, Algorithms 2 and 3)."""
+"""Defaults of HeteroScale's re-implementation (arXiv:2508.19559, Algorithms 2 and 3)."""
 
 
-def heteroscale(grounds: Grounds) -> tuple[Controller, str]:
+def heteroscale(grounds: Grounds, share: float) -> tuple[Controller, str]:
     """HeteroScale: decode work sizes both pools at a fixed ratio; latencies push in tiers.
 
     Scale out where expected / current > 1 + theta, in where < 1 - theta; decode = round(expected),
     prefill = round(decode x P/D). A TBT breach comes first and raises both pools, a TTFT breach
-    raises prefill. Cool-downs of decode hold for both.
+    raises prefill. Cool-downs of decode hold for both. `share`: target / capacity.
     """
     driver = "decode" if "decode" in grounds.pools else next(iter(grounds.pools))
     capacity = grounds.pools[driver].capacity
-    target = SATURATION_SHARE * (capacity.per_replica.value or 1.0)
+    target = share * (capacity.per_replica.value or 1.0)
     ratio = _ratio(grounds) if "prefill" in grounds.pools and driver == "decode" else None
     reads = Reads(driver, capacity.signal, True, WINDOW_SECONDS)
+    most = {pool: grounds.most_replicas(pool) for pool in grounds.pools}
     limits = {one.objective.signal: one.objective.at_most_seconds for one in grounds.objectives}
 
     def ask(state: State, observation: Observation) -> dict[str, Floats]:
         current = {pool: np.asarray(state.replicas[pool], dtype=float) for pool in grounds.pools}
         expected = np.asarray(observation.readings[reads.key].value) / target
-        share = expected / current[driver]
-        is_out, is_in = share > 1.0 + THETA, share < 1.0 - THETA
+        of_current = expected / current[driver]
+        is_out, is_in = of_current > 1.0 + THETA, of_current < 1.0 - THETA
         decode = np.where(is_out | is_in, np.floor(expected + 0.5), current[driver])
         factor = {
             latency: _factor(np.asarray(observation.readings[f"service.{latency}"].value), limit)
@@ -52,7 +53,7 @@ def heteroscale(grounds: Grounds) -> tuple[Controller, str]:
         }
         panic = np.maximum(factor.get("tbt", 1.0), factor.get("e2e", 1.0))
         decode = np.where(panic > 1.0, np.ceil(current[driver] * panic), decode)
-        moved = _cooled(state, driver, current[driver], np.clip(decode, 1, MOST_REPLICAS))
+        moved = _cooled(state, driver, current[driver], np.clip(decode, 1, most[driver]))
         asked = {driver: moved}
         if ratio is not None:
             follows = np.where(
@@ -63,14 +64,14 @@ def heteroscale(grounds: Grounds) -> tuple[Controller, str]:
             follows = np.where(
                 push > 1.0, _cooled(state, "prefill", current["prefill"], pushed), follows
             )
-            asked["prefill"] = np.clip(follows, 1, MOST_REPLICAS)
+            asked["prefill"] = np.clip(follows, 1, most["prefill"])
         return asked
 
-    said = f"target {target:.4g} (0.7 x capacity)"
+    said = f"target {target:.4g} ({share:g} x capacity)"
     said += f", P/D {ratio:.3g}" if ratio is not None else ""
-    bounds = dict.fromkeys(grounds.pools, (1, MOST_REPLICAS))
+    bounds = {pool: (1, count) for pool, count in most.items()}
     latencies = {f"service.{latency}": latency for latency in limits}
-    return Controller("heteroscale", (reads,), latencies, bounds, {}, ask), f"{said}, theta 0.1."
+    return Controller("heteroscale", (reads,), latencies, bounds, {}, ask), f"{said}, theta 0.1"
 
 
 def _ratio(grounds: Grounds) -> float:

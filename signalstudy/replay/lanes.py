@@ -35,6 +35,7 @@ SHORTEST_BLOCK, LONGEST_BLOCK = 32, 256
 LONGEST_WAIT_SECONDS = 3600.0
 LEAST_KNOWN_SHARE = 0.5
 """A window of which less is known gives no reading."""
+NOTHING_BUT_A_QUEUE = Relation(np.zeros(1), np.zeros(1), 0.0, 0.0)
 
 
 @dataclass(slots=True)
@@ -171,6 +172,8 @@ class _Loop:
             if one.objective.signal == latency and reads.signal.endswith("_seconds"):
                 return 1.0 / one.tokens, 0.0
         requests, work = self.grounds.requests, float(self.grounds.pools[reads.pool].work.sum())
+        if reads.signal == "inflight_tokens":
+            return 0.0, 1.0
         if reads.signal == "waiting_requests" and requests and work:
             return 0.0, requests / work
         return 0.0, 0.0
@@ -178,6 +181,8 @@ class _Loop:
     def _relation(self, reads: Reads) -> Relation:
         whole = self.grounds.whole
         relation = seen_relation(whole, reads.pool, reads.signal)
+        if relation is None and reads.is_own_queue:
+            relation = NOTHING_BUT_A_QUEUE
         if relation is not None:
             return relation
         if find_series(whole, reads.pool, reads.signal) is None:

@@ -66,24 +66,51 @@ def tokens_per_request(timeline: Timeline) -> float | None:
     return None
 
 
-def count_requests(timeline: Timeline, rows: slice) -> float | None:
-    """Count requests: by the objective that counts most, but not by TBT, which may count tokens."""
+def requests_by_step(timeline: Timeline) -> Floats | None:
+    """Give the requests of each step (n,): offered ones where known, else finished ones.
+
+    Of several counts the one that counts most; not TBT's, which may count tokens.
+    """
     for pool in timeline.pools.values():
         if pool.demand is not None and pool.demand.unit == "requests":
-            return float(np.nansum(pool.demand.per_second[rows])) * timeline.step_seconds
+            return np.nan_to_num(pool.demand.per_second) * timeline.step_seconds
     counts = [
-        float(np.nansum(one.observed[rows]))
+        np.nan_to_num(one.observed)
         for one in timeline.slo_counts
         if one.objective.signal != "tbt" or one.source == "requests"
-    ]
-    if counts:
-        return max(counts)
-    rates = [
-        float(np.nansum(pool.signals["requests_per_second"].values[rows])) * timeline.step_seconds
+    ] or [
+        np.nan_to_num(pool.signals["requests_per_second"].values) * timeline.step_seconds
         for pool in timeline.pools.values()
         if "requests_per_second" in pool.signals
     ]
-    return max(rates, default=None)
+    return max(counts, key=lambda one: float(one.sum()), default=None)
+
+
+def count_requests(timeline: Timeline, rows: slice) -> float | None:
+    """Count requests, None where the recording counts none."""
+    requests = requests_by_step(timeline)
+    return None if requests is None else float(requests[rows].sum())
+
+
+def offered_requests(timeline: Timeline, work: Floats) -> Floats:
+    """Give what attainment is weighted by (n,): the requests that arrive in each step.
+
+    Requests are counted when they finish, so work says when they arrived and the count of five
+    minutes how many requests that work is: where prompts grow long, fewer. Without a count, work.
+    """
+    requests = requests_by_step(timeline)
+    steps = steps_per_bin(timeline.step_seconds, GAIN_BIN_SECONDS)
+    size = work.size // steps * steps
+    if requests is None or not size:
+        return work
+    of_bin = requests[:size].reshape(-1, steps).sum(axis=1)
+    work_of_bin = work[:size].reshape(-1, steps).sum(axis=1)
+    if not work_of_bin.sum():
+        return work
+    usual = float(of_bin.sum() / work_of_bin.sum())
+    each = np.divide(of_bin, work_of_bin, out=np.full(of_bin.size, usual), where=work_of_bin > 0.0)
+    whole = np.concatenate([np.repeat(each, steps), np.full(work.size - size, each[-1])])
+    return np.asarray(work * whole)
 
 
 def spread(work: Floats, steps: float) -> Floats:

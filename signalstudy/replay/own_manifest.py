@@ -54,7 +54,7 @@ def manifest_controller(name: str, grounds: Grounds) -> tuple[Controller, str]:
             f"{name}: none of its metrics is a signal of {grounds.service!r}. Name a metric after "
             f"its pool and signal, such as {identifier(f'{pool}.gpu_utilization_ratio')}."
         )
-    said = f"{_kind(found)} on {', '.join(one.key for one in reads)}; estimates alone, no draws."
+    said = f"{_kind(found)} on {', '.join(one.key for one in reads)}."
     decide = Remembering(scaler.decide, manifest, LONGEST_MEMORY_SECONDS)
     return Controller(Path(name).name, reads, {}, {}, {}, decide, 0.0), said
 

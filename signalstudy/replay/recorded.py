@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from signalstudy.policy.policy import Policy
 from signalstudy.replay.clairvoyant import clairvoyant, fixed_peak
 from signalstudy.replay.controller import policy_controller
 from signalstudy.replay.draws import draw
 from signalstudy.replay.flags import flags_of
 from signalstudy.replay.grounds import iso, lay_grounds
-from signalstudy.replay.heteroscale import heteroscale
 from signalstudy.replay.history import recorded_run, start_replicas
 from signalstudy.replay.lanes import run_lanes
-from signalstudy.replay.manifests import KINDS, contenders
+from signalstudy.replay.manifests import KINDS
 from signalstudy.replay.own_manifest import is_manifest, manifest_controller
 from signalstudy.replay.replay import Replay
+from signalstudy.replay.rivals import held_within, tuned_rival
 from signalstudy.replay.score import run_of, score_all
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError, unknown_name
 
@@ -35,9 +33,8 @@ ENGINES = ("recorded",)
 LATER_ENGINES = ("dynamo",)
 IN_HINDSIGHT = {"fixed-peak": fixed_peak, "clairvoyant": clairvoyant}
 RIVALS = (*IN_HINDSIGHT, *KINDS, "heteroscale")
-LATER_RIVALS = ("dynamo-load",)
-TRAINING_SHARE = 0.5
-"""The part of the span on which a rival's target is chosen."""
+MOST_DECISIONS, FEWEST_LANES = 80_000, 6
+"""A manifest decides in plain Python, about 30 us each: steps x lanes, and lanes at least."""
 
 
 def replay_policy(
@@ -118,10 +115,6 @@ def check_names(engine: str, against: Sequence[str]) -> list[str]:
     for name in names:
         if is_manifest(name):
             continue
-        if name in LATER_RIVALS:
-            raise ConfigurationError(
-                f"--against {name}: this rival is not yet built. Built: {', '.join(RIVALS)}."
-            )
         if name not in RIVALS:
             raise unknown_name("--against", "rival", name, (*RIVALS, "all"))
     return list(names)
@@ -139,45 +132,56 @@ def _names(policies: Sequence[Policy]) -> list[str]:
 def _rival(
     name: str, grounds: Grounds, drawn: Draws, start: Mapping[str, float], asked: float
 ) -> Run:
-    """Run a rival with the target that suits it best on the first half of the span."""
+    """Run a rival with the target that suits it best on the training part, or as its file says."""
     if name in IN_HINDSIGHT:
         return IN_HINDSIGHT[name](grounds, drawn, asked)
-    if name == "heteroscale":
-        controller, said = heteroscale(grounds)
-        return replace(_run(controller, grounds, drawn, start), given=said)
-    estimate = drawn.part(slice(0, 1))
     if is_manifest(name):
-        controller, said = manifest_controller(name, grounds)
-        return replace(_run(controller, grounds, estimate, start), given=said)
-    training = grounds.until(max(int(TRAINING_SHARE * grounds.time_seconds.size), 1))
+        _, said = manifest_controller(name, grounds)
 
-    def worth(controller: Controller) -> tuple[bool, float]:
-        found = _run(controller, training, estimate, start)
-        kept, cost = found.slo_attainment_ratio.value or 0.0, found.gpu_hours.value or 0.0
-        return kept < asked, -kept if kept < asked else cost
-
-    tried = [worth(controller) for controller, _ in contenders(name, grounds)]
-    # Asked for anew: those that were tried remember what they did.
-    controller, said = contenders(name, grounds)[tried.index(min(tried))]
-    given = f"{said}, chosen of {len(tried)} on the first half; estimates alone, no draws."
-    return replace(_run(controller, grounds, estimate, start), given=given)
+        def make() -> Controller:
+            return manifest_controller(name, grounds)[0]
+    else:
+        make, said = tuned_rival(name, grounds, drawn, start, asked)
+    if name == "heteroscale":
+        return replace(_run(make(), grounds, drawn, start), given=said)
+    return _run_each(make, said, grounds, drawn, start)
 
 
 def _run(controller: Controller, grounds: Grounds, drawn: Draws, start: Mapping[str, float]) -> Run:
     """Run one controller over all lanes, so many at a time as fit into memory."""
-    held = {
-        name: float(np.clip(replicas, *controller.bounds.get(name, (0, np.inf))))
-        for name, replicas in start.items()
-    }
-    drains = {
-        name: max(controller.observation_seconds.get(name, 0.0), pool.residence_seconds)
-        for name, pool in grounds.pools.items()
-    }
+    held = held_within(start, controller)
     scores, first = score_all(
-        grounds, drawn, lambda part: run_lanes(controller, grounds, part, held), drains
+        grounds,
+        drawn,
+        lambda part: run_lanes(controller, grounds, part, held),
+        controller.drain_seconds(grounds),
     )
     flags = flags_of(grounds, drawn, first, controller.bounds)
     return run_of(controller.name, grounds, drawn, scores, first, flags=flags)
+
+
+def _run_each(
+    make: Callable[[], Controller],
+    said: str,
+    grounds: Grounds,
+    drawn: Draws,
+    start: Mapping[str, float],
+) -> Run:
+    """Run what remembers its past one lane after the other, and so fewer of them."""
+    lanes = min(drawn.lanes, max(MOST_DECISIONS // grounds.time_seconds.size, FEWEST_LANES))
+    some, one = drawn.part(slice(0, lanes)), make()
+    held = held_within(start, one)
+    scores, first = score_all(
+        grounds,
+        some,
+        lambda part: run_lanes(make(), grounds, part, held),
+        one.drain_seconds(grounds),
+        lanes_at_once=1,
+    )
+    flags = flags_of(grounds, some, first, one.bounds)
+    if 1 < lanes < drawn.lanes:
+        said = f"{said} {lanes - 1} draws."
+    return run_of(one.name, grounds, some, scores, first, given=said, flags=flags)
 
 
 def _notes(grounds: Grounds) -> tuple[str, ...]:

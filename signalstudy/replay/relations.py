@@ -18,17 +18,33 @@ if TYPE_CHECKING:
 
 BINS = 40
 FEWEST_STEPS = 100
+EMPTY_WITHOUT_WORK = (
+    "gpu_utilization_ratio",
+    "sm_activity_ratio",
+    "dram_activity_ratio",
+    "tensor_activity_ratio",
+    "running_requests",
+    "waiting_requests",
+    "inflight_tokens",
+    "kv_cache_usage_ratio",
+)
+"""Signals that are 0 where there is no work, and so are all `_per_second`: that much is known of
+less work per replica than was ever seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
     """A signal per replica against work per replica, as medians in bins (bins,).
 
-    Between bins it is a straight line, beyond them it stays at the last: nothing was seen there.
+    Between bins it is a straight line, beyond them it stays at the last: nothing was seen there,
+    but that some signals are 0 without work. `least_seen`, `most_seen`: work per replica in the
+    recording.
     """
 
     work_per_replica: Floats
     value: Floats
+    least_seen: float
+    most_seen: float
 
     def at(self, work_per_replica: Floats) -> Floats:
         """Give the signal at any work per replica; the shape is kept."""
@@ -68,7 +84,11 @@ def fit_relation(timeline: Timeline, pool: str, signal: str, place: str) -> Rela
     parts = zip(np.array_split(at, BINS), np.array_split(shown, BINS), strict=True)
     medians = np.array([(np.median(x), np.median(y)) for x, y in parts])
     apart = np.concatenate([[True], np.diff(medians[:, 0]) > 0.0])
-    return Relation(medians[apart, 0], medians[apart, 1])
+    where, value = medians[apart, 0], medians[apart, 1]
+    is_empty = signal in EMPTY_WITHOUT_WORK or signal.endswith("_per_second")
+    if is_empty and where[0] > 0.0:
+        where, value = np.concatenate([[0.0], where]), np.concatenate([[0.0], value])
+    return Relation(where, value, float(at[0]), float(at[-1]))
 
 
 def seen_relation(timeline: Timeline, pool: str, *signals: str) -> Relation | None:

@@ -88,12 +88,13 @@ def score_all(
     draws: Draws,
     run: Callable[[Draws], Mapping[str, PoolPath]],
     drain_seconds: Mapping[str, float],
+    lanes_at_once: int | None = None,
 ) -> tuple[list[Score], dict[str, PoolPath]]:
-    """Run and score all lanes, so many at a time as fit into memory.
+    """Run and score all lanes, `lanes_at_once` or so many at a time as fit into memory.
 
     Gives the scores in order, and the paths of lane 0.
     """
-    room = max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
+    room = lanes_at_once or max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
     scores = []
     first: dict[str, PoolPath] = {}
     for begin in range(0, draws.lanes, room):

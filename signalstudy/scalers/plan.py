@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.rules import compile_policy
@@ -89,6 +90,7 @@ class Plan:
     valid_until: str
 
 
+@cache
 def identifier(text: str) -> str:
     """Give a name as expressions and Prometheus can hold it."""
     plain = re.sub(r"[^A-Za-z0-9_]", "_", text)

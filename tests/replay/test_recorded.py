@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from signalstudy.replay.draws import draw, noise
+from signalstudy.replay.grounds import lay_grounds
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError, UnknownNameError
 from signalstudy.vocabulary.estimate import Estimate, unidentified
@@ -170,7 +173,11 @@ def test_heteroscale_keeps_the_ratio_and_says_what_it_was_given():
         pd_ratio=planted.PdRatio(Estimate(1.5))
     )
     run = by_name(replayed(service, planted.split_policy(), against=["heteroscale"]))["heteroscale"]
-    assert "target 1400 (0.7 x capacity), P/D 1.5" in run.given
+    target, share = re.match(
+        r"target ([0-9]+) \((0\.[5-8]) x capacity\), P/D 1\.5", run.given
+    ).groups()
+    assert float(target) == pytest.approx(2000.0 * float(share))
+    assert "the best of 4 tried" in run.given
     pools = {name: pool.asked_replicas[2000:] for name, pool in run.pools.items()}
     assert np.abs(pools["prefill"] - 1.5 * pools["decode"]).max() <= 0.5
     assert np.ptp(pools["decode"]) > 5
@@ -210,6 +217,42 @@ def test_between_capacity_and_saturation_work_is_served_and_some_of_it_late():
     assert ratios[:2] == [pytest.approx(1.0), pytest.approx(0.8)]
     assert ratios[2] < 0.1  # above saturation the queue only grows
     assert [run.minutes_over_capacity.value for run in kept] == [0.0, 120.0, 120.0]
+
+
+def test_attainment_weighs_requests_and_not_their_tokens():
+    # Six hours of as many requests: in the later three each has four times the tokens, and waits.
+    offered = planted.steps(1000.0, 1000.0, 1000.0, 4000.0, 4000.0, 4000.0)
+    service = planted.unified(offered, 2.0)
+    fixed = planted.policy(pools={"unified": planted.rule(2, 2)})
+    run = by_name(replayed(service, fixed))["chat"]
+    assert run.slo_attainment_ratio.value == pytest.approx(0.5, abs=0.01)
+
+
+def test_below_what_was_seen_a_signal_that_needs_work_falls_with_it():
+    # Utilization was never seen below 0.2: with the work of none it must not stay there.
+    service = planted.unified(planted.steps(1000.0, 1200.0, 1000.0), 4.0)
+    signal = {"name": "gpu_utilization_ratio", "kind": "intensive", "perReplicaOf": "unified",
+              "windowSeconds": 60}  # fmt: skip
+    low = planted.policy("low", target=0.1, signal=signal)
+    run = by_name(replayed(service, low))["low"]
+    assert 8.0 <= run.pools["unified"].asked_replicas[-1] <= 11.0
+
+
+def test_a_part_of_the_lanes_has_the_noise_that_it_has_in_the_whole():
+    trembling = planted.day(4000.0, hours=6.0)
+    rng = np.random.default_rng(3)
+    noisy = trembling * (1.0 + 0.2 * rng.standard_normal(trembling.size))
+    service = planted.unified(trembling)
+    pool = service.timeline.pools["unified"]
+    name = "decode_tokens_per_second"
+    signals = pool.signals | {name: planted.SignalSeries(name, "total", noisy)}
+    pools = {"unified": replace(pool, signals=signals)}
+    service = service.but(timeline=replace(service.timeline, pools=pools))
+    grounds = lay_grounds(service)
+    drawn = draw(grounds, 3, 0)
+    whole = noise(grounds, "unified", name, drawn)
+    assert whole.shape == (4, trembling.size)
+    assert np.array_equal(noise(grounds, "unified", name, drawn.part(slice(2, 4))), whole[2:])
 
 
 def test_what_was_recorded_stands_first():
@@ -277,7 +320,6 @@ def test_the_replay_is_json_with_what_the_contract_names():
         ({"engine": "dynamo"}, ConfigurationError, "not yet built. Built: recorded"),
         ({"engine": "magic"}, UnknownNameError, "unknown engine 'magic'"),
         ({"against": ["fixed-peek"]}, UnknownNameError, "Did you mean 'fixed-peak'"),
-        ({"against": ["dynamo-load"]}, ConfigurationError, "this rival is not yet built"),
         ({"span": (0.0, 100.0)}, ConfigurationError, "It has 2026-01-05T00:00:00Z to"),
         ({"span": (planted.START + 900, planted.START)}, ConfigurationError, "no two steps"),
         ({"draws": -1}, ConfigurationError, "0 or more"),
