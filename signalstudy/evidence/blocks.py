@@ -68,6 +68,17 @@ class Blocks:
         starts = np.arange(0, self.steps, self.size)
         return np.asarray(np.add.reduceat(known, starts, axis=0), dtype=np.float64)
 
+    def products(self, *columns: Floats) -> Floats:
+        """Sum the products of each two of k `columns` (n,) within each block: (count, k, k).
+
+        Steps at which any column is unknown count nothing.
+        """
+        table = np.zeros((len(columns), self.count * self.size))
+        table[:, : self.steps] = columns
+        table[:, ~np.isfinite(table.sum(axis=0))] = 0.0
+        parts = table.reshape(len(columns), self.count, self.size).transpose(1, 0, 2)
+        return np.asarray(parts @ parts.transpose(0, 2, 1), dtype=np.float64)
+
 
 def cut_blocks(
     steps: int, step_seconds: float, seed: int, known: NDArray[np.bool_] | None = None
@@ -134,10 +145,11 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
     where few blocks have most of the influence: 3 (sum u^2)^2 / sum u^4, which is m for normal u.
     """
     finite = np.isfinite(replicates)
-    weights = blocks.weights[finite][:, blocks.drawn]
+    weights = blocks.weights if finite.all() else blocks.weights[finite]
     shift = replicates[finite] - replicates[finite].mean()
     m = blocks.drawn.size
-    influence = (weights - weights.mean(axis=0)).T @ shift / max(shift.size, 1)
+    # The shifts add up to zero, so the mean weight need not be taken off.
+    influence = (shift @ weights)[blocks.drawn] / max(shift.size, 1)
     power = float((influence**2).sum())
     rho = float((influence[1:] * influence[:-1]).sum()) / power if power > 0.0 else 0.0
     # The correlation of a short series is too small by about this much (Kendall 1954).

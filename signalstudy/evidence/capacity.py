@@ -45,16 +45,10 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
             f"Demand explains {explained:.1%} of when replicas changed, so what replicas do to the "
             "signal cannot be told apart from what demand does."
         )
-    one = known.astype(np.float64)
-    columns = [one, x, n]
-    gram = prepared.blocks.sums(np.column_stack([a * b for a in columns for b in columns]))
-    moment = prepared.blocks.sums(np.column_stack([a * y for a in columns]))
-    value = _coefficients(gram.sum(axis=0)[None], moment.sum(axis=0)[None])[0, 2]
-    weights = prepared.blocks.weights
-    resampled = _coefficients(weights @ gram, weights @ moment)[:, 2]
-    has_changes = _own_variation(weights @ gram) > LEAST_VARIATION * _own_variation(
-        gram.sum(axis=0)[None]
-    )
+    sums = prepared.blocks.products(np.ones(y.size), x, n, y).reshape(-1, 16)
+    (value,), (variation,) = _slope_on_replicas(sums.sum(axis=0)[None])
+    resampled, variations = _slope_on_replicas(prepared.blocks.weights @ sums)
+    has_changes = variations > LEAST_VARIATION * variation
     if has_changes.mean() < LEAST_INFORMED:
         raise NotEnoughDataError(
             "Replicas changed in so few stretches of time that leaving one out leaves nothing to "
@@ -119,19 +113,20 @@ def _share_explained(x: Floats, y: Floats) -> float:
     return float((x * y).sum()) ** 2 / spread if spread > 0.0 else 0.0
 
 
-def _own_variation(gram: Floats) -> Floats:
-    """Variance of ln N that 1 and ln d leave, times its observations (rows,): a Schur complement.
+def _slope_on_replicas(products: Floats) -> tuple[Floats, Floats]:
+    """Give the coefficient of ln N in ln s on 1, ln d, ln N, and what it rests on: (rows,) each.
 
-    A resample without a change of replicas has none, and its coefficient means nothing.
+    From rows of the sums of products of 1, ln d, ln N and ln s. It rests on the variance of ln N
+    that 1 and ln d leave, times its observations (Frisch and Waugh 1933); a resample without a
+    change of replicas has none, and its coefficient is NaN.
     """
-    rows = gram.reshape(-1, 3, 3)
-    inverse = np.linalg.pinv(rows[:, :2, :2], rcond=1e-10, hermitian=True)
-    cross = rows[:, 2, :2]
-    return np.asarray(rows[:, 2, 2] - np.einsum("rp,rpq,rq->r", cross, inverse, cross))
-
-
-def _coefficients(gram: Floats, moment: Floats) -> Floats:
-    """Solve rows of normal equations, gram (rows, p p) and moment (rows, p): (rows, p)."""
-    p = moment.shape[1]
-    inverse = np.linalg.pinv(gram.reshape(-1, p, p), rcond=1e-10, hermitian=True)
-    return np.asarray(np.einsum("rpq,rq->rp", inverse, moment), dtype=np.float64)
+    table = products.reshape(-1, 4, 4)
+    count = np.maximum(table[:, 0, 0], 1.0)
+    sums = table[:, 0, 1:]
+    spread = table[:, 1:, 1:] - sums[:, :, None] * sums[:, None, :] / count[:, None, None]
+    demand = spread[:, 0, 0]
+    per_demand = spread[:, 0, :] / np.where(demand > 0.0, demand, np.inf)[:, None]
+    variation = spread[:, 1, 1] - per_demand[:, 1] * spread[:, 0, 1]
+    along = spread[:, 1, 2] - per_demand[:, 1] * spread[:, 0, 2]
+    known = variation > 0.0
+    return np.where(known, along / np.where(known, variation, 1.0), np.nan), variation

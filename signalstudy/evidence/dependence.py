@@ -34,8 +34,7 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
     x, y = _standardized(prepared.reference), _standardized(prepared.signal)
-    moments = np.column_stack((np.isfinite(x), x, y, x * x, y * y, x * y))
-    sums = prepared.blocks.sums(moments)
+    sums = prepared.blocks.products(np.ones(x.size), x, y).reshape(-1, 9)
     value = float(_pearson(sums.sum(axis=0)[None, :])[0])
     resampled = _pearson(prepared.blocks.weights @ sums)
     z, z_resampled = (np.arctanh(np.clip(r, -CLOSEST, CLOSEST)) for r in (value, resampled))
@@ -106,9 +105,9 @@ def _standardized(values: Floats) -> Floats:
     return np.asarray((values - np.nanmean(values)) / np.nanstd(values), dtype=np.float64)
 
 
-def _pearson(moments: Floats) -> Floats:
-    """Correlation from rows of n, sum x, sum y, sum xx, sum yy, sum xy: (rows,)."""
-    n, x, y, xx, yy, xy = np.moveaxis(moments, 1, 0)
+def _pearson(products: Floats) -> Floats:
+    """Correlation of x and y from rows of the sums of products of 1, x, y: (rows,)."""
+    n, x, y, _, xx, xy, _, _, yy = products.T
     count = np.maximum(n, 1.0)
     spread = (xx - x * x / count) * (yy - y * y / count)
     defined = (n > 0) & (spread > 1e-18)

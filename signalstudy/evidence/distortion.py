@@ -58,7 +58,8 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     middle = float(np.median(medians))
     if middle == 0.0:
         raise NotEnoughDataError("The signal is zero most of the time, whatever the cache does.")
-    resampled = np.einsum("rb,bth->rth", prepared.blocks.weights, histogram, optimize=True)
+    flat = histogram.reshape(histogram.shape[0], -1)
+    resampled = (prepared.blocks.weights @ flat).reshape(-1, *histogram.shape[1:])
     return bootstrapped(
         float(np.ptp(medians)) / abs(middle),
         _distortion(_medians(resampled, centres)),
@@ -77,9 +78,11 @@ def _thirds(values: Floats) -> NDArray[np.intp]:
     Equal values stay together; where there are so few that a third is empty, it is left out.
     """
     ordered = np.sort(values)
-    ranks = np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right")
-    third = np.minimum(TERCILES * ranks // (2 * values.size), TERCILES - 1)
-    return np.asarray(np.unique(third, return_inverse=True)[1], dtype=np.intp)
+    firsts = np.flatnonzero(np.concatenate(([True], np.diff(ordered) > 0.0)))
+    ends = np.append(firsts[1:], values.size)
+    third = np.minimum(TERCILES * (firsts + ends) // (2 * values.size), TERCILES - 1)
+    begins = ordered[firsts[1:][np.diff(third) > 0]]
+    return np.asarray(np.searchsorted(begins, values, side="right"), dtype=np.intp)
 
 
 def _histogram(

@@ -181,19 +181,19 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
     for a few dozen bins faster than one pool-adjacent-violators run a row. An empty bin lies on
     the curve of the others; a row of nothing but empty bins has no curve, and is NaN.
     """
-    values = np.atleast_2d(means if rising else -means)
-    weight = np.broadcast_to(np.atleast_2d(weights), values.shape)
+    values = np.atleast_2d(means if rising else -means).T
+    weight = np.atleast_2d(weights).T
+    # Bins along the first axis: sums run over rows, and rows lie together in memory.
+    totals, sums = np.cumsum(weight, axis=0), np.cumsum(weight * values, axis=0)
     fits = np.full(values.shape, -np.inf)
-    for first in range(values.shape[1]):
-        totals = np.cumsum(weight[:, first:], axis=1)
-        sums = np.cumsum((weight * values)[:, first:], axis=1)
-        run_means = np.where(totals > 0.0, sums / np.where(totals > 0.0, totals, 1.0), np.inf)
-        lowest = np.minimum.accumulate(run_means[:, ::-1], axis=1)[:, ::-1]
+    for first in range(values.shape[0]):
+        total = totals[first:] - (totals[first - 1] if first else 0.0)
+        run_sums = sums[first:] - (sums[first - 1] if first else 0.0)
+        run_means = np.where(total > 0.0, run_sums / np.where(total > 0.0, total, 1.0), np.inf)
+        lowest = np.minimum.accumulate(run_means[::-1], axis=0)[::-1]
         # Runs of empty bins bound nothing.
-        np.maximum(
-            fits[:, first:], np.where(np.isfinite(lowest), lowest, -np.inf), out=fits[:, first:]
-        )
-    fits[weight.sum(axis=1) <= 0.0] = np.nan
+        np.maximum(fits[first:], np.where(np.isinf(lowest), -np.inf, lowest), out=fits[first:])
+    fits = np.where(totals[-1] > 0.0, fits, np.nan).T
     shaped = fits if rising else -fits
     return np.asarray(shaped.reshape(means.shape), dtype=np.float64)
 
