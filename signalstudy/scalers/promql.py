@@ -24,6 +24,9 @@ _LISTED = {"by", "without", "on", "ignoring", "group_left", "group_right"}
 _WORDS = {"and", "or", "unless", "bool", "offset", "atan2", "inf", "nan", "start", "end"}
 _AGGREGATIONS = ("sum", "avg", "max", "min", "count")
 _MATCHER = re.compile(rf"([A-Za-z_]\w*)\s*(=~|!~|!=|=)\s*({_STRING})")
+_ONE_VALUE = re.compile(
+    r"\((?P<single>.*) or \((?P<alive>.*)\) \* 0\) and on\(\) \((?P=alive)\)", re.DOTALL
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +98,23 @@ def alive(query: str) -> str:
     """Give an expression with a value only while a target of the query is up.
 
     By `up` where the query names its targets, else by the presence of its own series: those turn
-    stale with their target, but a restarted one may not show them before its first request.
+    stale with their target, but a restarted one may not show them before its first request. A pool
+    may also be told by the engine's own label, which `up` does not carry: then `up` is absent, and
+    the series themselves count.
     """
+    made = _ONE_VALUE.fullmatch(on_one_line(query))
+    if made:
+        return made["alive"]
     found = selectors(query)
     for selector in found:
         matchers = tuple(m for m in selector.matchers if m[0] in TARGET_LABELS)
-        if {label for label, _, _ in matchers} & _TELLING_LABELS:
-            return f"sum({Selector('up', matchers)}) > 0"
+        labels = {label for label, _, _ in matchers}
+        if labels & _TELLING_LABELS:
+            up_now = Selector("up", matchers)
+            is_up = f"sum({up_now}) > 0"
+            if "pool" not in labels:
+                return is_up
+            return f"{is_up} or count({selector}) > 0 and on() absent({up_now})"
     return f"count({found[0]}) > 0" if found else "vector(1)"
 
 
@@ -114,9 +127,12 @@ def one_value(query: str, aggregation: str, is_alive: str) -> str:
     """Make a query give one finite value while `is_alive` has one, and none otherwise.
 
     Several series are taken together by `aggregation`; NaN and absence mean that nothing
-    happened, which is 0.
+    happened, which is 0. A query that was made so before is made anew from its inner one.
     """
     whole = on_one_line(query)
+    made = _ONE_VALUE.fullmatch(whole)
+    if made:
+        return f"({made['single']} or ({is_alive}) * 0) and on() ({is_alive})"
     single = whole if outermost(whole) else f"{aggregation}({whole})"
     if "/" in whole or "quantile" in whole:
         single = f"({single} >= 0)"

@@ -14,6 +14,7 @@ from signalstudy.config import read_config
 from signalstudy.evidence.gather import view_signal
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.study.grafana import signal_promql
+from signalstudy.study.matchers import known_labels
 from signalstudy.study.run import default_folder, run_study
 from signalstudy.telemetry.read import read_telemetry
 from signalstudy.threshold.capacity import fit_capacity
@@ -166,7 +167,7 @@ def _explanation(
             ("window", _window(series)),
             ("rows", _rows(timeline, series, ranked.pool)),
             ("demand", _demand(timeline, series, ranked.pool)),
-            ("PromQL", _promql(study, series, ranked.pool, config)),
+            ("PromQL", _promql(study, series, ranked.pool, config, telemetry)),
         ]
     return Explanation(study.service, name, tuple(origin), tuple(_numbers(study, ranked)))
 
@@ -259,9 +260,26 @@ def _demand(timeline: Timeline, series: SignalSeries, pool: str) -> str:
     return f"{demand.unit} per second from {demand.source.replace('_', ' ')}{per}{note}"
 
 
-def _promql(study: ServiceStudy, series: SignalSeries, pool: str, config: StudyConfig) -> str:
+def _promql(
+    study: ServiceStudy,
+    series: SignalSeries,
+    pool: str,
+    config: StudyConfig,
+    telemetry: Telemetry,
+) -> str:
     step = study.timeline.step_seconds if study.timeline is not None else 0.0
-    query = signal_promql(series, pool, study.service, config, step_seconds=step)
+    query = next(
+        (
+            found
+            for known in (known_labels(telemetry, config), None)
+            if (
+                found := signal_promql(
+                    series, pool, study.service, config, step_seconds=step, known=known
+                )
+            )
+        ),
+        "",
+    )
     return query or f"none: {series.source or 'its source'} is no metric of the catalogue"
 
 

@@ -9,7 +9,9 @@ import numpy as np
 
 from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
-from signalstudy.study.grafana import stated_queries
+from signalstudy.scalers.promql import alive, one_value
+from signalstudy.study.grafana import signal_promql, stated_queries
+from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from signalstudy.policy.policy import Policy
     from signalstudy.study.study import ServiceStudy
     from signalstudy.telemetry.telemetry import Telemetry
-    from signalstudy.timeline.timeline import PoolTimeline, Timeline
+    from signalstudy.timeline.timeline import PoolTimeline, SignalSeries, Timeline
 
     Floats = NDArray[np.float64]
 
@@ -44,27 +46,45 @@ def policy_of(
             provisioning=_provisioning(study, config),
             pool_inputs=_pool_inputs(study, config),
             study=_facts(study, config, telemetry),
-            promql=given_queries(study, config),
+            promql=given_queries(study, config, telemetry),
         )
     except NotEnoughDataError as error:
         return None, str(error)
     return policy, ""
 
 
-def given_queries(study: ServiceStudy, config: StudyConfig) -> dict[str, str]:
-    """Give the PromQL that the data of a service came by, by POOL.SIGNAL.
+def given_queries(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> dict[str, str]:
+    """Give queries by POOL.SIGNAL, safe for a scaler: one value while a target is up, else none.
 
-    Only where it tells one pool of the only service: elsewhere its labels tell them apart, and as
-    it stands it would add them up.
+    Those that study.toml names, where they tell one pool of the only service: elsewhere labels tell
+    them apart, and as they stand they would add up. Else of the metrics in the data, where these
+    came from Prometheus and their labels tell the pool.
     """
-    if study.timeline is None or study.service != config.study.name:
+    timeline = study.timeline
+    if timeline is None:
         return {}
-    found = {}
-    for signal, query in stated_queries(config).items():
-        pools = [name for name, pool in study.timeline.pools.items() if signal in pool.signals]
-        if len(pools) == 1:
-            found[f"{pools[0]}.{signal}"] = query
+    stated, known, found = stated_queries(config), known_labels(telemetry, config), {}
+    for pool, signal in ((p, s) for p, one in timeline.pools.items() for s in one.signals):
+        series = timeline.pools[pool].signals[signal]
+        if signal in stated:
+            pools = [name for name, one in timeline.pools.items() if signal in one.signals]
+            is_told = len(pools) == 1 and study.service == config.study.name
+            query = stated[signal] if is_told else ""
+        else:
+            step = timeline.step_seconds
+            query = signal_promql(
+                series, pool, study.service, config, step_seconds=step, known=known
+            )
+        if query:
+            found[f"{pool}.{signal}"] = one_value(query, _together(series), alive(query))
     return found
+
+
+def _together(series: SignalSeries) -> str:
+    """Name how several series of a signal are taken together: of latencies the worst."""
+    if series.kind == "total":
+        return "sum"
+    return "max" if series.name.endswith("_seconds") else "avg"
 
 
 def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> StudyFacts:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Literal
 
-from signalstudy.telemetry.labels import identify, read_labels
+from signalstudy.telemetry.labels import identify, read_labels, telling_labels
 from signalstudy.telemetry.pods import OUTSIDE, Pods
 from signalstudy.vocabulary.signals import (
     HISTOGRAM_PARTS,
@@ -52,7 +52,8 @@ class SeriesRow:
     `quantity`: a canonical signal or an own name (form gauge), or a counted quantity (rate, count,
     bucket). `group_key`: what resets together, the parts of one histogram. `form` rate: means per
     second, to be multiplied by their interval. `factor` brings values and edges to base units.
-    `kind`: total or intensive, how replicas combine.
+    `kind`: total or intensive, how replicas combine. `told_by`: JSON of the labels that tell its
+    service, pool, job and namespace, the same for all replicas.
     """
 
     key: int
@@ -75,6 +76,7 @@ class SeriesRow:
     one_of: str
     ha_replica: str
     samples: int
+    told_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ def _meanings(series: RawSeries, config: StudyConfig, pods: Pods) -> list[Series
                 one_of=_joined(labels, config.labels.one_of),
                 ha_replica=_joined(labels, config.labels.ha_replica),
                 samples=series.samples,
+                told_by=telling_labels(labels, config),
             )
         )
     return rows

@@ -21,6 +21,8 @@ POOL_WORDS = {
     "frontend": "gateway",
     "router": "gateway",
 }
+OF_TARGETS = ("cluster", "namespace", "job")
+"""Labels that a scrape configuration gives, the same for every replica of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,16 @@ def identify(labels: dict[str, str], config: StudyConfig, place: str, *, strict:
         replica=_first(labels, named.replica),
         hardware=_first(labels, named.hardware),
     )
+
+
+def telling_labels(labels: dict[str, str], config: StudyConfig) -> str:
+    """Give the labels that say where a series belongs, as JSON: none that tells replicas apart."""
+    named = config.labels
+    ruled = [name for rules in named.pools.values() for name in rules]
+    wanted = (*named.service, *named.pool, *ruled, *named.one_of, *OF_TARGETS)
+    apart = {*named.replica, *named.ha_replica, *named.sum_over} - {*named.service, *named.pool}
+    told = {name: labels[name] for name in wanted if name in labels and name not in apart}
+    return json.dumps(told, sort_keys=True)
 
 
 def _first(labels: dict[str, str], names: tuple[str, ...]) -> str | None:

@@ -69,6 +69,7 @@ SERIES_SCHEMA = {
     "one_of": pl.String,
     "ha_replica": pl.String,
     "samples": pl.Int64,
+    "told_by": pl.String,
 }
 
 

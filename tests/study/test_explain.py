@@ -24,6 +24,7 @@ from signalstudy.study.explain import (
     explanation_text,
 )
 from signalstudy.study.grafana import pool_matchers, signal_promql
+from signalstudy.study.matchers import known_labels
 from signalstudy.study.policy import given_queries
 from signalstudy.study.run import run_study
 from signalstudy.synthetic.generate import generate_service
@@ -269,8 +270,64 @@ def test_a_policy_keeps_the_query_of_its_data_where_that_tells_one_pool(service,
         'queries={ decode_tokens_per_second = "sum(rate(x_total[1m]))" }\n'
     )
     timeline = SimpleNamespace(
-        pools={name: SimpleNamespace(signals=signals) for name, signals in pools.items()}
+        pools={
+            name: SimpleNamespace(signals={one: series(one, "") for one in signals})
+            for name, signals in pools.items()
+        },
+        step_seconds=15.0,
     )
-    told = given_queries(SimpleNamespace(service=service, timeline=timeline), named)
-    expected = {"decode.decode_tokens_per_second": "sum(rate(x_total[1m]))"}
-    assert told == (expected if given else {})
+    study = SimpleNamespace(service=service, timeline=timeline)
+    told = given_queries(study, named, SimpleNamespace(series={}))
+    whole = "(sum(rate(x_total[1m])) or (count(x_total) > 0) * 0) and on() (count(x_total) > 0)"
+    assert told == ({"decode.decode_tokens_per_second": whole} if given else {})
+
+
+def row(metric, where, service="a", source=1, **labels):
+    told = json.dumps(labels, sort_keys=True)
+    return service, SimpleNamespace(metric=metric, pool=where, source=source, told_by=told)
+
+
+def labels_of(*rows, kinds=("tsdb",)):
+    of_service = {}
+    for service, one in rows:
+        of_service.setdefault((service, "production"), []).append(one)
+    sources = [SimpleNamespace(kind=kind) for kind in kinds]
+    return known_labels(SimpleNamespace(series=of_service), SimpleNamespace(sources=sources))
+
+
+TOKENS = "vllm:generation_tokens_total"
+
+
+@pytest.mark.parametrize(
+    ("rows", "matchers"),
+    [
+        ([row(TOKENS, "decode", job="d")], ('job="d"',)),
+        ([row(TOKENS, "decode", job="d"), row(TOKENS, "decode", job="e.f")], ('job=~"d|e\\\\.f"',)),
+        ([row(TOKENS, "decode", job="d"), row(TOKENS, "prefill", job="p")], ('job="d"',)),
+        ([row(TOKENS, "decode", job="d"), row(TOKENS, "prefill", job="d")], None),
+        ([row(TOKENS, "decode", job="d"), row(TOKENS, "decode", "b", job="d")], None),
+        ([row(TOKENS, "decode", job="d", pool="decode"), row(TOKENS, "prefill", job="d")],
+         ('job="d"', 'pool="decode"')),
+        ([row(TOKENS, "decode", job='a"b')], ('job="a\\"b"',)),
+        ([row(TOKENS, "prefill", job="p")], None),
+        ([row(TOKENS, "decode")], ()),
+        ([row(TOKENS, "decode"), row(TOKENS, "prefill")], None),
+    ],
+)  # fmt: skip
+def test_matchers_are_those_that_tell_the_pool_in_the_data(rows, matchers):
+    assert labels_of(*rows).matchers(TOKENS, "a", "decode", is_pool_told=False) == matchers
+
+
+def test_labels_of_a_table_are_no_labels_of_prometheus():
+    found = labels_of(row(TOKENS, "decode", job="d"), kinds=("table",))
+    assert found.matchers(TOKENS, "a", "decode", is_pool_told=False) is None
+
+
+def test_the_parts_of_a_histogram_share_their_labels():
+    found = labels_of(row("x_seconds_bucket", "decode", job="d"))
+    assert found.matchers("x_seconds_sum", "a", "decode", is_pool_told=False) == ('job="d"',)
+
+
+def test_a_pool_that_another_matcher_tells_may_share_the_others():
+    rows = [row("m", "prefill", job="f"), row("m", "decode", job="f")]
+    assert labels_of(*rows).matchers("m", "a", "decode", is_pool_told=True) == ('job="f"',)
