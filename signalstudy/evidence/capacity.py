@@ -76,7 +76,7 @@ def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     per_replica = np.where(is_up, 1.0 / np.where(is_up, replicas, 1.0), np.nan)
     replicas = 1.0 / moving_mean(per_replica, prepared.shape_width)
     signal = prepared.smooth(prepared.signal)
-    demand = prepared.smooth(prepared.view.demand)
+    demand = prepared.smooth_shared(prepared.view.demand)
     usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)
     positive = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
     usable &= np.logical_and.reduce(positive)

@@ -30,10 +30,10 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     The median of signal / work in each tercile, (max - min) / median of the three; work is the
     reference, uncached tokens where they are known (methods 7.1). 0: the cache does not matter.
     """
-    hits = prepared.smooth(prepared.view.hit_ratio)
+    hits = prepared.smooth_shared(prepared.view.hit_ratio)
     if not np.isfinite(hits).any():
         return not_applicable("The prefix-cache hit ratio is not in the data.")
-    work = prepared.smooth(prepared.reference)
+    work = prepared.smooth_shared(prepared.view.reference)
     signal = prepared.smooth(prepared.signal)
     known = np.isfinite(hits) & np.isfinite(work)
     # Night hours without work would make the ratio a matter of a few requests.

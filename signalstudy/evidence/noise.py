@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped
-from signalstudy.evidence.response import tabulate
 from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def signal_to_noise_ratio(prepared: Prepared) -> Estimate:
         float(value),
         _ratio(
             explained + weights @ crossed - crossed.sum(),
-            _redrawn_squares(prepared, residual),
+            _redrawn_squares(prepared) / spread**2,
             total,
         ),
         prepared.blocks,
@@ -74,7 +73,7 @@ def peak_separation(prepared: Prepared) -> Estimate:
     residual = prepared.noise
     least = LEAST_UNEXPLAINED * float(np.nanvar(prepared.signal))
     count = int(np.isfinite(residual).sum())
-    sigma = np.sqrt(np.maximum(_redrawn_squares(prepared, residual) / count, least))
+    sigma = np.sqrt(np.maximum(_redrawn_squares(prepared) / count, least))
     low, high = response.ends(response.resampled_fits)
     at_low, at_high = response.ends(response.fit)
     noise = np.sqrt(max(float(np.nanmean(residual**2)), least))
@@ -90,16 +89,15 @@ def peak_separation(prepared: Prepared) -> Estimate:
     )
 
 
-def _redrawn_squares(prepared: Prepared, residual: Floats) -> Floats:
+def _redrawn_squares(prepared: Prepared) -> Floats:
     """Sum the squared residuals of each resampled record (replicates,).
 
     That noise is larger at high demand is no chance: what is redrawn is how far the squares of a
     block stand from those at the same demand.
     """
-    squares = residual**2
-    table = tabulate(squares, prepared.reference, prepared.blocks, fewest_levels=1)
+    table = prepared.noise_squares
     left = table.residuals.sum(axis=1)
-    redrawn = np.nansum(squares) + prepared.blocks.weights @ left - left.sum()
+    redrawn = table.sums.sum() + prepared.blocks.weights @ left - left.sum()
     return np.asarray(redrawn, dtype=np.float64)
 
 

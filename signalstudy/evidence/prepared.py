@@ -19,7 +19,7 @@ from signalstudy.evidence.crosscovariance import (
 )
 from signalstudy.evidence.fast_part import fast_part_of
 from signalstudy.evidence.held_out import residuals_of
-from signalstudy.evidence.response import Response, tabulate
+from signalstudy.evidence.response import FEWEST_LEVELS, Response, bin_demand, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
 from signalstudy.evidence.shared import Shared
 from signalstudy.evidence.step_response import fit_step_response
@@ -173,9 +173,28 @@ class Prepared:
         """Average `values` (n,) at the speed shapes are judged at, where the pair is known."""
         return moving_mean(np.where(self.known, values, np.nan), self.shape_width)
 
+    def smooth_shared(self, values: Floats) -> Floats:
+        """Average `values` (n,) that all signals of the pool have, as `smooth` does."""
+        return self.shared.once("smooth", lambda: self.smooth(values), values, known=self.known)
+
     @cached_property
     def response(self) -> Response:
         """The smoothed signal by block of time and bin of smoothed reference."""
-        reference = self.smooth(self.view.reference)
+        reference = self.smooth_shared(self.view.reference)
         demand_must_vary(reference)
-        return tabulate(self.smooth(self.signal), reference, self.blocks)
+        return self._tabulate(self.smooth(self.signal), reference)
+
+    @cached_property
+    def noise_squares(self) -> Response:
+        """The squares of what demand does not explain, by block and bin of the reference."""
+        return self._tabulate(self.noise**2, self.view.reference, fewest_levels=1)
+
+    def _tabulate(
+        self, values: Floats, reference: Floats, *, fewest_levels: int = FEWEST_LEVELS
+    ) -> Response:
+        """Tabulate `values` (n,) over bins of a reference that other signals have as well."""
+        known = np.isfinite(values) & np.isfinite(reference)
+        bins = self.shared.once(
+            "bins", lambda: bin_demand(reference, known, self.blocks), reference, known=known
+        )
+        return tabulate(values, reference, self.blocks, fewest_levels=fewest_levels, bins=bins)

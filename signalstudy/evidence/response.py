@@ -97,52 +97,106 @@ class Response:
         return np.asarray((1.0 - share) * curve[..., left] + share * curve[..., right])
 
 
-def tabulate(
-    signal: Floats, reference: Floats, blocks: Blocks, *, fewest_levels: int = FEWEST_LEVELS
-) -> Response:
-    """Sum `signal` (n,) by block and by quantile bin of `reference` (n,).
+@dataclass(frozen=True, slots=True)
+class DemandBins:
+    """Quantile bins of demand, and where each of the m known steps stands in them.
+
+    `known` (n,): those steps. `cell` (m,): block times number of bins plus bin. `counts` (blocks,
+    bins). `levels`, `inner`, `low_level`, `high_level`: see Response. `left`, `share` (m,): the
+    level at or below a step's demand, and how far it stands on the way to the next, 0 to 1.
+    """
+
+    blocks: Blocks
+    known: NDArray[np.bool_]
+    cell: NDArray[np.intp]
+    counts: Floats
+    levels: Floats
+    inner: NDArray[np.bool_]
+    low_level: float
+    high_level: float
+    left: NDArray[np.intp]
+    share: Floats
+
+    def sums(self, values: Floats) -> Floats:
+        """Sum `values` (m,) by block and bin (blocks, bins)."""
+        sums = np.bincount(self.cell, values, minlength=self.counts.size)
+        return np.asarray(sums.reshape(self.counts.shape), dtype=np.float64)
+
+    def between(self, heights: Floats) -> Floats:
+        """Read a broken line through `heights` (bins,) at the levels off at each step (m,)."""
+        rises = np.append(np.diff(heights), 0.0)
+        return np.asarray(heights[self.left] + self.share * rises[self.left], dtype=np.float64)
+
+
+def bin_demand(reference: Floats, known: NDArray[np.bool_], blocks: Blocks) -> DemandBins:
+    """Bin `reference` (n,) where `known` (n,).
 
     The lowest and the highest 5 % of demand have a bin of their own, the range between them 8 to
     20 of equal counts, at least 100 steps each where there are so many.
     """
-    known = np.isfinite(signal) & np.isfinite(reference)
     demand = reference[known]
     inner_bins = int(np.clip(demand.size // STEPS_PER_BIN, FEWEST_BINS, MOST_BINS))
     shares = np.concatenate(([0.0], np.linspace(LOW_QUANTILE, HIGH_QUANTILE, inner_bins + 1)))
-    edges = np.unique(np.quantile(demand, shares))
+    quantiles = np.quantile(demand, shares)
+    edges = np.unique(quantiles)
     bin_of = np.searchsorted(edges[1:], demand, side="right")
-    cell = blocks.of_step[known] * edges.size + bin_of
-    size = blocks.count * edges.size
-    values = signal[known]
-    tables: list[Floats] = [
-        np.bincount(cell, weight, minlength=size).reshape(blocks.count, edges.size).astype(float)
-        for weight in (np.ones(values.size), values, values**2, demand)
-    ]
-    counts, sums, squares, demand_sums = tables
-    used = counts.sum(axis=0) > 0
-    levels = demand_sums.sum(axis=0)[used] / counts.sum(axis=0)[used]
+    seen = np.bincount(bin_of, minlength=edges.size) > 0
+    bin_of = (np.cumsum(seen) - 1)[bin_of]
+    bins = int(seen.sum())
+    cell = blocks.of_step[known] * bins + bin_of
+    counts = np.bincount(cell, minlength=blocks.count * bins).reshape(-1, bins).astype(np.float64)
+    levels = np.bincount(bin_of, demand) / counts.sum(axis=0)
+    left = np.maximum(bin_of - (demand < levels[bin_of]), 0)
+    reach = np.append(np.diff(levels), np.inf)
+    low, high = float(quantiles[1]), float(quantiles[-1])
+    return DemandBins(
+        blocks=blocks,
+        known=known,
+        cell=cell,
+        counts=counts,
+        levels=levels,
+        inner=(levels >= low) & (levels <= high),
+        low_level=low,
+        high_level=high,
+        left=left,
+        share=np.clip((demand - levels[left]) / reach[left], 0.0, 1.0),
+    )
+
+
+def tabulate(
+    signal: Floats,
+    reference: Floats,
+    blocks: Blocks,
+    *,
+    fewest_levels: int = FEWEST_LEVELS,
+    bins: DemandBins | None = None,
+) -> Response:
+    """Sum `signal` (n,) by block and by quantile bin of `reference` (n,), see `bin_demand`.
+
+    `bins`: those of the reference where both are known, where they are at hand.
+    """
+    bins = bins or bin_demand(reference, np.isfinite(signal) & np.isfinite(reference), blocks)
+    levels, counts = bins.levels, bins.counts
     if levels.size < fewest_levels:
         raise NotEnoughDataError(
             f"Demand visits only {levels.size} levels; the shape of the response takes at least "
             f"{fewest_levels}."
         )
+    values = signal[bins.known]
+    sums = bins.sums(values)
     # What is left of a line from bin to bin: within a bin, too, more demand is no surprise.
-    means = sums.sum(axis=0)[used] / counts.sum(axis=0)[used]
-    left = np.bincount(cell, values - np.interp(demand, levels, means), minlength=size)
-    low, high = np.quantile(demand, (LOW_QUANTILE, HIGH_QUANTILE))
-    inner = (levels >= low) & (levels <= high)
+    means = sums.sum(axis=0) / counts.sum(axis=0)
+    left = bins.sums(values - bins.between(means))
     return Response(
         blocks=blocks,
-        counts=counts[:, used],
-        sums=sums[:, used],
-        squares=squares[:, used],
-        residuals=left_out_residuals(
-            counts[:, used], left.reshape(counts.shape)[:, used].astype(float), levels
-        ),
+        counts=counts,
+        sums=sums,
+        squares=bins.sums(values**2),
+        residuals=left_out_residuals(counts, left, levels),
         levels=levels,
-        inner=inner,
-        low_level=float(low),
-        high_level=float(high),
+        inner=bins.inner,
+        low_level=bins.low_level,
+        high_level=bins.high_level,
     )
 
 
