@@ -99,8 +99,8 @@ def _cheapest(
     lane = draws.part(slice(0, 1))
 
     def attained(choice: Mapping[str, _Option]) -> float:
-        paths = run_plan(grounds, lane, *_arrays(choice))
-        return float(score(grounds, lane, paths, {}).attainment[0])
+        journey = run_plan(grounds, lane, *_arrays(choice))
+        return float(score(grounds, lane, journey.pools, {}).attainment[0])
 
     generous = {pool: plans[-1] for pool, plans in pools.items()}
 

@@ -54,6 +54,7 @@ class Controller:
     the state and the readings of one moment only, or remember its own past (one lane).
     `observation_seconds`: how long a removed replica is kept running, by pool.
     `evaluation_seconds`: how often it acts at most, 0 where it keeps its own time.
+    `explain`: says in a sentence why it decides as it does, from numbers of one moment.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Controller:
     observation_seconds: Mapping[str, float]
     decide: Decide
     evaluation_seconds: float = EVALUATION_SECONDS
+    explain: Callable[[State, Observation], str] | None = None
 
     def drain_seconds(self, grounds: Grounds) -> dict[str, float]:
         """Say how long a removed replica is still paid for, by pool: observed, or draining."""
@@ -108,4 +110,5 @@ def policy_controller(policy: Policy, grounds: Grounds, name: str = "") -> Contr
             for pool, said in spec.items()
         },
         ask,
+        explain=lambda state, observation: decide(rules, state, observation).reason,
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from signalstudy.replay.draws import Draws
     from signalstudy.replay.grounds import Grounds
-    from signalstudy.replay.lanes import PoolPath
+    from signalstudy.replay.paths import PoolPath
 
     Floats = NDArray[np.float64]
 

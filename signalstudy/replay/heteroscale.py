@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 THETA = 0.1
 COOLDOWN_OUT_SECONDS, COOLDOWN_IN_SECONDS = 180.0, 600.0
-SHARES_OF_CAPACITY = (0.5, 0.6, 0.7, 0.8)
+SHARES_OF_CAPACITY, USUAL_SHARE = (0.5, 0.6, 0.7, 0.8), 0.7
 """Targets to choose from; 0.7 of saturation is what its re-implementation advises."""
 BREACHES = ((1.2, 1.2), (1.1, 1.1))
 """(times the limit, factor on the replicas), the severe one first."""
@@ -26,7 +26,7 @@ WINDOW_SECONDS = 60.0
 """Defaults of HeteroScale's re-implementation (arXiv:2508.19559, Algorithms 2 and 3)."""
 
 
-def heteroscale(grounds: Grounds, share: float) -> tuple[Controller, str]:
+def heteroscale(grounds: Grounds, share: float = USUAL_SHARE) -> tuple[Controller, str]:
     """HeteroScale: decode work sizes both pools at a fixed ratio; latencies push in tiers.
 
     Scale out where expected / current > 1 + theta, in where < 1 - theta; decode = round(expected),

@@ -51,10 +51,10 @@ def recorded_run(grounds: Grounds, draws: Draws) -> Run:
             flags=(NO_REPLICAS,),
         )  # fmt: skip
     lane = draws.part(slice(0, 1))
-    paths = run_plan(grounds, lane, asked, ready)
-    found = score(grounds, lane, paths, {})
+    journey = run_plan(grounds, lane, asked, ready)
+    found = score(grounds, lane, journey.pools, {})
     said = (f"The model gives attainment {float(found.attainment[0]):.4f} for these replicas.",)
-    has_two = {"prefill", "decode"} <= set(paths)
+    has_two = {"prefill", "decode"} <= set(journey.pools)
     return Run(
         name="recorded",
         gpu_hours=Estimate(float(found.gpu_hours[0]), method="ready and starting replicas"),

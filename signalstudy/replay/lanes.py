@@ -16,6 +16,7 @@ from signalstudy.policy.state import Observation, Reading, State
 from signalstudy.replay.draws import lags, noise
 from signalstudy.replay.fluid import Flow, flow, handed_on
 from signalstudy.replay.latencies import typical_latency
+from signalstudy.replay.paths import Journey, PoolPath
 from signalstudy.replay.relations import Relation, find_series, seen_relation
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 
@@ -36,26 +37,6 @@ LONGEST_WAIT_SECONDS = 3600.0
 LEAST_KNOWN_SHARE = 0.5
 """A window of which less is known gives no reading."""
 NOTHING_BUT_A_QUEUE = Relation(np.zeros(1), np.zeros(1), 0.0, 0.0)
-
-
-@dataclass(slots=True)
-class PoolPath:
-    """One pool, (lanes, n + block): what was asked for, served with, offered, and waited for."""
-
-    asked: Floats
-    ready: Floats
-    offered: Floats
-    wait_seconds: Floats
-
-    def lane(self, lane: int) -> PoolPath:
-        """Give a copy of one lane, (1, n)."""
-        fields = (self.asked, self.ready, self.offered, self.wait_seconds)
-        return PoolPath(*(values[lane : lane + 1].copy() for values in fields))
-
-    def until(self, steps: int) -> PoolPath:
-        """Give the first `steps` steps."""
-        fields = (self.asked, self.ready, self.offered, self.wait_seconds)
-        return PoolPath(*(values[:, :steps] for values in fields))
 
 
 @dataclass(slots=True)
@@ -102,8 +83,8 @@ class _Block:
 
 def run_lanes(
     controller: Controller, grounds: Grounds, draws: Draws, start: dict[str, float]
-) -> dict[str, PoolPath]:
-    """Run a controller through the span and give each pool's path, (lanes, n).
+) -> Journey:
+    """Run a controller through the span and give each pool's path, (lanes, n), and what it saw.
 
     `start`: replicas at the beginning, by pool, already serving.
     """
@@ -111,7 +92,10 @@ def run_lanes(
     while True:
         lanes = np.flatnonzero(loop.at < loop.steps)
         if not lanes.size:
-            return {name: pool.path.until(loop.steps) for name, pool in loop.pools.items()}
+            return Journey(
+                {name: pool.path.until(loop.steps) for name, pool in loop.pools.items()},
+                {key: values[: loop.steps] for key, values in loop.witnessed.items()},
+            )
         loop.advance(lanes)
 
 
@@ -139,6 +123,8 @@ class _Loop:
         self.handed_before = np.zeros(draws.lanes)
         self.pools = {name: self._pool(draws, name, float(start[name])) for name in grounds.pools}
         self.seen = [self._seen(reads, draws) for reads in controller.reads]
+        keys = [*(reads.key for reads in controller.reads), *controller.latencies]
+        self.witnessed = {key: np.full(self.width, np.nan) for key in keys}
 
     def _pool(self, draws: Draws, name: str, replicas: float) -> _Pool:
         shape = (draws.lanes, self.steps + self.block)
@@ -252,6 +238,10 @@ class _Loop:
         readings = {seen.reads.key: Reading(self._read(seen, block)) for seen in self.seen}
         for key, latency in self.controller.latencies.items():
             readings[key] = Reading(self._latency(latency, block))
+        if block.lanes[0] == 0:
+            for key, reading in readings.items():
+                value = np.broadcast_to(reading.value, block.steps.shape)[0]
+                self.witnessed[key][block.steps[0]] = value
         return Observation(readings)
 
     def _read(self, seen: _Seen, block: _Block) -> Floats:

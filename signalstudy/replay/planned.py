@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import minimum_filter1d
 
 from signalstudy.replay.fluid import flow, handed_on
-from signalstudy.replay.lanes import PoolPath
+from signalstudy.replay.paths import Journey, PoolPath
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def run_plan(
     grounds: Grounds, draws: Draws, asked: Mapping[str, Floats], ready: Mapping[str, Floats]
-) -> dict[str, PoolPath]:
+) -> Journey:
     """Run a plan: `asked` and `ready` (n,) by pool, the same for every lane; give (lanes, n)."""
     lanes, steps = draws.lanes, grounds.time_seconds.size
     at = np.broadcast_to(np.arange(steps), (lanes, steps))
@@ -44,7 +44,7 @@ def run_plan(
         paths[name] = PoolPath(
             np.broadcast_to(asked[name], (lanes, steps)), has, offered, found.wait_seconds
         )
-    return paths
+    return Journey(paths)
 
 
 def ready_by_plan(asked: Floats, startup_seconds: float, step_seconds: float) -> Floats:

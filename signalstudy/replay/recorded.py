@@ -156,8 +156,10 @@ def _run(controller: Controller, grounds: Grounds, drawn: Draws, start: Mapping[
         lambda part: run_lanes(controller, grounds, part, held),
         controller.drain_seconds(grounds),
     )
-    flags = flags_of(grounds, drawn, first, controller.bounds)
-    return run_of(controller.name, grounds, drawn, scores, first, flags=flags)
+    flags = flags_of(grounds, drawn, first.pools, controller.bounds)
+    return run_of(
+        controller.name, grounds, drawn, scores, first, flags=flags, explain=controller.explain
+    )
 
 
 def _run_each(
@@ -178,7 +180,7 @@ def _run_each(
         one.drain_seconds(grounds),
         lanes_at_once=1,
     )
-    flags = flags_of(grounds, some, first, one.bounds)
+    flags = flags_of(grounds, some, first.pools, one.bounds)
     if 1 < lanes < drawn.lanes:
         said = f"{said} {lanes - 1} draws."
     return run_of(one.name, grounds, some, scores, first, given=said, flags=flags)

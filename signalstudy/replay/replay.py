@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from signalstudy.replay.moments import Moment
     from signalstudy.vocabulary.estimate import Estimate
 
     Floats = NDArray[np.float64]
@@ -49,6 +50,7 @@ class Run:
     which work waited or was more than the ready replicas bear. `pd_imbalance_ratio`: mean
     difference between how full the two pools are.
     `given`: what a rival was given or found. `flags`: sentences about what went wrong.
+    `late_ratio` (n,): share of each step's requests that miss. `worst_moments`: the worst first.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Run:
     given: str = ""
     flags: tuple[str, ...] = ()
     pools: dict[str, PoolRun] = field(default_factory=dict, repr=False)
+    late_ratio: Floats | None = field(default=None, repr=False)
+    worst_moments: tuple[Moment, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the form of `signalstudy replay --format json`."""
@@ -78,6 +82,7 @@ class Run:
             "replica_seconds": self.replica_seconds,
             "given": self.given,
             "flags": list(self.flags),
+            "worst_moments": [moment.as_dict() for moment in self.worst_moments],
         }
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.replay.latencies import share_late
+from signalstudy.replay.moments import worst_moments
+from signalstudy.replay.paths import Journey
 from signalstudy.replay.replay import PoolRun, Run
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 
     from signalstudy.replay.draws import Draws
     from signalstudy.replay.grounds import Grounds
-    from signalstudy.replay.lanes import PoolPath
+    from signalstudy.replay.moments import Explain
+    from signalstudy.replay.paths import PoolPath
 
     Floats = NDArray[np.float64]
 
@@ -62,11 +65,11 @@ def score(
         (seconds * grounds.pools[name].gpus for name, seconds in replica_seconds.items()),
         np.zeros(draws.lanes),
     )
-    kept = 1.0 - _late(grounds, draws, paths)
+    kept = 1.0 - late_shares(grounds, draws, paths)
     is_over = np.any(
         [
             (path.wait_seconds > 0.0)
-            | (path.offered > path.ready * (draws.capacity[name] * step)[:, None])
+            | (path.offered > path.bears * (draws.capacity[name] * step)[:, None])
             for name, path in paths.items()
         ],
         axis=0,
@@ -86,26 +89,29 @@ def score(
 def score_all(
     grounds: Grounds,
     draws: Draws,
-    run: Callable[[Draws], Mapping[str, PoolPath]],
+    run: Callable[[Draws], Journey],
     drain_seconds: Mapping[str, float],
     lanes_at_once: int | None = None,
-) -> tuple[list[Score], dict[str, PoolPath]]:
+) -> tuple[list[Score], Journey]:
     """Run and score all lanes, `lanes_at_once` or so many at a time as fit into memory.
 
-    Gives the scores in order, and the paths of lane 0.
+    Gives the scores in order, and the journey of lane 0.
     """
     room = lanes_at_once or max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
     scores = []
-    first: dict[str, PoolPath] = {}
+    first: Journey | None = None
     for begin in range(0, draws.lanes, room):
         part = draws.part(slice(begin, begin + room))
-        paths = run(part)
-        scores.append(score(grounds, part, paths, drain_seconds))
-        first = first or {name: path.lane(0) for name, path in paths.items()}
+        journey = run(part)
+        scores.append(score(grounds, part, journey.pools, drain_seconds))
+        if first is None:
+            paths = {name: path.lane(0) for name, path in journey.pools.items()}
+            first = Journey(paths, journey.seen)
+    assert first is not None  # noqa: S101 - there is a lane 0; for the type checker
     return scores, first
 
 
-def _late(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floats:
+def late_shares(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floats:
     """Give the share of each step's requests that miss any objective (lanes, n)."""
     late = np.zeros((draws.lanes, grounds.time_seconds.size))
     for one in grounds.objectives:
@@ -115,12 +121,21 @@ def _late(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floa
         drawn = draws.capacity[one.pool][:, None]
         scale = (grounds.pools[one.pool].capacity.per_replica.value or 1.0) / drawn
         per_replica = np.divide(
-            path.offered / grounds.step_seconds, path.ready,
+            path.offered / grounds.step_seconds, path.bears,
             out=np.zeros(path.ready.shape), where=path.ready > 0,
         )  # fmt: skip
         per_replica = np.where(path.wait_seconds > 0.0, bears, np.minimum(per_replica, bears))
-        late = late + share_late(one, per_replica * scale, path.wait_seconds)
+        late = late + share_late(
+            one, per_replica * scale, waited(one.objective.signal, path, paths)
+        )
     return np.minimum(late, 1.0)
+
+
+def waited(latency: str, path: PoolPath, paths: Mapping[str, PoolPath]) -> Floats:
+    """Give what a latency waits for: end to end it is every pool's queue, one after the other."""
+    if latency != "e2e":
+        return path.wait_seconds
+    return np.asarray(np.sum([one.wait_seconds for one in paths.values()], axis=0))
 
 
 def _weighted(kept: Floats, weights: Floats) -> Floats:
@@ -136,7 +151,7 @@ def _imbalance(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float)
     fill = {}
     for name in ("prefill", "decode"):
         path = paths[name]
-        bears = path.ready * (draws.capacity[name] * step_seconds)[:, None]
+        bears = path.bears * (draws.capacity[name] * step_seconds)[:, None]
         share = np.divide(path.offered, bears, out=np.ones(bears.shape), where=bears > 0)
         fill[name] = np.minimum(share, 1.0)
     return np.asarray(np.abs(fill["prefill"] - fill["decode"]).mean(axis=1))
@@ -147,12 +162,17 @@ def run_of(
     grounds: Grounds,
     draws: Draws,
     scores: Sequence[Score],
-    first: Mapping[str, PoolPath],
+    first: Journey,
     *,
     given: str = "",
     flags: tuple[str, ...] = (),
+    explain: Explain | None = None,
 ) -> Run:
-    """Put the scores of all lanes together; `first`: paths whose lane 0 is the study's estimate."""
+    """Put the scores of all lanes together; `first`: the journey on the study's estimates.
+
+    `explain`: says why a policy decided as it did, for its worst moments.
+    """
+    late = late_shares(grounds, draws.part(slice(0, 1)), first.pools)[0]
     joined = {
         field: np.concatenate([getattr(score, field) for score in scores])
         for field in ("gpu_hours", "attainment", "uncensored_attainment", "minutes_over",
@@ -171,7 +191,9 @@ def run_of(
         },
         given=given,
         flags=flags,
-        pools={pool: _pool_run(pool, path, grounds, draws) for pool, path in first.items()},
+        pools={pool: _pool_run(pool, path, grounds, draws) for pool, path in first.pools.items()},
+        late_ratio=late,
+        worst_moments=worst_moments(grounds, first, late, explain),
     )
 
 
@@ -201,6 +223,6 @@ def _pool_run(pool: str, path: PoolPath, grounds: Grounds, draws: Draws) -> Pool
         asked_replicas=path.asked[0],
         ready_replicas=path.ready[0],
         offered_per_second=path.offered[0] / grounds.step_seconds,
-        capacity_per_second=path.ready[0] * draws.capacity[pool][0],
+        capacity_per_second=path.bears[0] * draws.capacity[pool][0],
         wait_seconds=path.wait_seconds[0],
     )

@@ -23,7 +23,7 @@ def run(service, policy, draws=0, start=None):
     grounds = lay_grounds(service)
     drawn = draw(grounds, draws, 7)
     begin = start or dict.fromkeys(grounds.pools, 4.0)
-    return run_lanes(policy_controller(policy, grounds), grounds, drawn, begin)
+    return run_lanes(policy_controller(policy, grounds), grounds, drawn, begin).pools
 
 
 def guarded(pools):

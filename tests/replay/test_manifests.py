@@ -45,7 +45,7 @@ def paths_of(service, name, share, start=8.0, **floors):
     given = {pool: Choice(share, floors.get(pool, 1)) for pool in grounds.pools}
     controller, said = contender(name, grounds, given)
     start = dict.fromkeys(grounds.pools, start)
-    return run_lanes(controller, grounds, draw(grounds, 0, 0), start), said
+    return run_lanes(controller, grounds, draw(grounds, 0, 0), start).pools, said
 
 
 @pytest.mark.parametrize("name", sorted(set(KINDS) - {"keda-queue", "dynamo-load"}))
