@@ -212,6 +212,7 @@ def _circularity(demand: Demand | None, own: Demand | None, name: str, signal: F
     if demand is None:
         return ""
     both = np.isfinite(signal) & np.isfinite(demand.per_second)
+    both &= (signal != 0.0) | (demand.per_second != 0.0)  # at rest everything is alike
     size = np.maximum(np.abs(demand.per_second[both]), 1e-12)
     same = np.abs(signal[both] - demand.per_second[both]) <= SAME_WITHIN * size
     if name not in (own or demand).same_as and not (same.size and same.mean() > SAME_SHARE):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ COUPLED_NOTE = (
     "Which pool makes this latency is left open: the number holds only at the P/D ratio and token "
     "mix of these data."
 )
+SENTENCE_END = re.compile(r"(?<=[^\W\d]\.) ")
 SIMILAR_SHARE = 0.9
 """A lower bound this near below another objective's knee does not make that knee unknown."""
 
@@ -96,7 +98,7 @@ def join_objectives(estimates: Sequence[tuple[Objective, Estimate]]) -> tuple[Es
     An objective that is broken throughout decides alone. Else the knee with the smallest safe
     bound binds, and no bound of another objective may lie below the joint one.
     """
-    notes = " ".join(dict.fromkeys(e.note for _, e in estimates if e.note))  # each once
+    notes = _said_once(estimates)
     broken = [(o, e) for o, e in estimates if e.status == "censored"]
     if broken:
         objective, estimate = min(broken, key=lambda pair: pair[1].value or 0.0)
@@ -113,6 +115,20 @@ def join_objectives(estimates: Sequence[tuple[Objective, Estimate]]) -> tuple[Es
     status = "lower_bound" if is_hidden else estimate.status
     binding = objective.signal if knees and not is_hidden else ""
     return replace(estimate, value=value, low=low, status=status, note=notes), binding
+
+
+def _said_once(estimates: Sequence[tuple[Objective, Estimate]]) -> str:
+    """Join the notes of all objectives, no sentence twice, and say what the number leaves out."""
+    is_any_known = any(e.value is not None for _, e in estimates)
+    notes = [
+        f"Without {objective}, which cannot be judged: {e.note}"
+        if e.value is None and is_any_known
+        else e.note
+        for objective, e in estimates
+        if e.note
+    ]
+    sentences = [sentence for note in notes for sentence in SENTENCE_END.split(note)]
+    return " ".join(dict.fromkeys(sentences))
 
 
 def best_counts(timeline: Timeline, objective: Objective) -> SloCounts | None:

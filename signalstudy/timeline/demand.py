@@ -77,7 +77,7 @@ def demand_of(
             found = rung(gathered, kind, notes)
             if found is not None and _covers(found.per_second):
                 said = "; ".join([*notes, found.note]).strip("; ")
-                found = Demand(found.per_second, found.source, note=said)
+                found = replace(found, note=said)
                 is_missed = pool != "prefill" or kind == UNCACHED
                 return found if is_missed else _less_cached(gathered, found, hit_ratio)
     note = "; ".join(notes)
@@ -310,6 +310,7 @@ def _from_engine(gathered: Gathered, kind: str, notes: list[str]) -> Demand | No
         return Demand(
             arrived / grid.step_seconds * mean,
             "engine_arrivals",
+            same_as=frozenset({"requests_per_second"}),  # arrivals are made of what finished
             note=f"arrivals reckoned from the {pool} engines x mean {kind} of finished requests",
         )
     return None

@@ -199,13 +199,20 @@ def combine_gauges(series: Sequence[Samples], grid: Grid, *, total: bool) -> Flo
 
 
 def live_count(series: Sequence[Samples], grid: Grid) -> Floats:
-    """Count the series that live at each grid time (n,), NaN outside the span of them all."""
+    """Count the series that live at each grid time (n,), NaN outside the span of them all.
+
+    Nor is the number known before the scrapes have been round once, and after the last round:
+    a replica whose turn comes a few seconds later has not just started.
+    """
     count = np.zeros(grid.size)
     for samples in series:
         _, lives, gaps = _interpolated(samples, grid)
         count += lives & ~gaps
-    first = min(float(s.time_seconds[0]) for s in series)
-    last = max(float(s.time_seconds[-1]) for s in series)
+    starts = np.array([s.time_seconds[0] for s in series])
+    ends = np.array([s.time_seconds[-1] for s in series])
+    turn = np.array([s.cadence_seconds for s in series])
+    first = float(starts[starts - starts.min() <= turn].max())
+    last = float(ends[ends.max() - ends <= turn].min())
     inside = (grid.time_seconds >= first - 1e-3) & (grid.time_seconds <= last + 1e-3)
     return np.where(inside, count, np.nan)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.stats import spearmanr
 
+from signalstudy.timeline.demand_quality import check_demand
 from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import is_top_bucket
 from signalstudy.timeline.timeline import QualityCheck
@@ -16,14 +16,10 @@ from signalstudy.vocabulary.spoken import spoken_duration
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from signalstudy.telemetry.telemetry import Telemetry
     from signalstudy.timeline.gathered import Gathered
     from signalstudy.timeline.timeline import PoolTimeline, SloCounts
     from signalstudy.vocabulary.objectives import Objective
-
-    Floats = NDArray[np.float64]
 
 LARGEST_RATIO = 1.5
 LONGEST_MEDIAN_SECONDS = {"ttft": 120.0, "tbt": 5.0, "queue_wait": 120.0, "e2e": 3600.0}
@@ -33,7 +29,6 @@ CLOSURE_SECONDS = 600.0
 FEWEST_WINDOWS = 6
 FEWEST_STEPS = 60
 FALLING_RANK_CORRELATION = -0.25
-LEAST_SPAN_OF_DEMAND = 0.8
 SHORT_RECORD_SECONDS = 20 * 3600.0
 
 
@@ -50,7 +45,7 @@ def check_quality(
         *_span(gathered),
         *_scales(pools),
         *_scales_of_requests(gathered),
-        *_demand(pools, gathered.grid.time_seconds),
+        *check_demand(pools, gathered.grid.time_seconds),
         *_replicas(pools),
         *_slo(gathered, pools, counts, objectives),
         *_utilization(pools),
@@ -180,52 +175,6 @@ def _span(gathered: Gathered) -> list[QualityCheck]:
         )
         rows.append(QualityCheck("length of the record", "note", note))
     return rows
-
-
-def _demand(pools: dict[str, PoolTimeline], time_seconds: Floats) -> list[QualityCheck]:
-    rows = []
-    for pool in pools.values():
-        if pool.pool == "gateway":
-            continue
-        if pool.demand is None:
-            rows.append(
-                QualityCheck(
-                    f"demand of {pool.pool}",
-                    "failed",
-                    "nothing in the data tells it: add a request log, gateway arrivals, or the "
-                    "engine's token counters",
-                )
-            )
-            continue
-        note = f"from {pool.demand.source.replace('_', ' ')}"
-        note += f" ({pool.demand.note})" if pool.demand.note else ""
-        status: str = "ok"
-        if pool.demand.source == "served_own":
-            status = "warning"
-            note += (
-                ". Served work cannot exceed capacity and is the signal itself: a request log or "
-                "gateway arrivals would tell what was offered"
-            )
-        elif pool.demand.source == "served_other_pool":
-            status = "note"
-            note += ". Work that was served, not offered: where a pool saturates it says too little"
-        elif pool.demand.note:
-            status = "note"
-        if (told := _told_span(pool.demand.per_second, time_seconds)) is not None:
-            status = "warning"
-            note += told
-        rows.append(QualityCheck(f"demand of {pool.pool}", status, note))  # type: ignore[arg-type]
-    return rows
-
-
-def _told_span(demand: Floats, time_seconds: Floats) -> str | None:
-    """Say from when to when demand is known, where that is much less than the record."""
-    known = time_seconds[np.isfinite(demand)]
-    share = (known[-1] - known[0]) / (time_seconds[-1] - time_seconds[0]) if known.size > 1 else 1.0
-    if share >= LEAST_SPAN_OF_DEMAND:
-        return None
-    first, last = (datetime.fromtimestamp(at, UTC).strftime("%F %T") for at in known[[0, -1]])
-    return f". Known from {first} to {last} only ({share:.0%} of the record), and judged only there"
 
 
 def _replicas(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:

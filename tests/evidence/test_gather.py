@@ -219,3 +219,10 @@ def test_before_and_after_all_demand_nobody_asks():
     signal[1500:1750] = np.nan
     measures = measures_of(gather_evidence(timeline({"x": signal}, demand)), "x")
     assert measures["coverage_ratio"].value == pytest.approx(0.5)
+
+
+def test_a_service_at_rest_does_not_make_every_signal_its_demand():
+    demand = np.zeros(2000)
+    demand[::200] = 50.0
+    evidence = gather_evidence(timeline({"x": np.roll(demand, 3)}, demand))
+    assert measures_of(evidence, "x")["demand_correlation"].status != "not_applicable"

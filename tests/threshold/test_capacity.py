@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,17 @@ def test_what_one_objective_cannot_tell_is_said_beside_the_other():
     joint, binding = join_objectives([(TTFT, knee(100.0)), (TBT, unidentified("No TBT."))])
     assert (joint.status, binding) == ("ok", "ttft")
     assert "No TBT." in joint.note
+
+
+def test_an_objective_that_cannot_be_judged_is_named_beside_the_number_that_leaves_it_out():
+    unknown = unidentified("No counts of requests over 1 s of ttft in the data.")
+    joint, binding = join_objectives([(TTFT, unknown), (TBT, knee(98.0))])
+    assert (joint.value, binding) == (98.0, "tbt")
+    assert joint.note.startswith(f"Without {TTFT}, which cannot be judged: No counts")
+
+
+def test_what_two_objectives_say_alike_is_said_once():
+    few = "Fewer than 5 days."
+    ttft, tbt = (replace(knee(value), note=f"{few} {value:g}.") for value in (100.0, 98.0))
+    joint, _ = join_objectives([(TTFT, ttft), (TBT, tbt)])
+    assert joint.note.count(few) == 1

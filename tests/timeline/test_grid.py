@@ -160,6 +160,14 @@ def test_live_replicas_are_counted_and_gaps_are_not_alive():
     assert np.isnan(found[65])
 
 
+def test_replicas_that_are_scraped_in_turn_have_not_just_started():
+    first, second = np.arange(10, 600.0, 10), np.arange(17, 600.0, 10)
+    late = np.arange(300, 600.0, 10)
+    found = live_count([gauge(t, t) for t in (first, second, late)], grid(62))
+    assert sorted(set(found[np.isfinite(found)])) == [2.0, 3.0]
+    assert found[20] == 2
+
+
 def test_a_state_holds_until_the_next_but_not_for_ever():
     state = gauge([20.0, 60.0], [3.0, 4.0])
     found = hold_state(state, grid(60))
