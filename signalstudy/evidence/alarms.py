@@ -60,6 +60,11 @@ class Record:
         return order[: int(np.isfinite(self.level).sum())]
 
     @cached_property
+    def ordered(self) -> Floats:
+        """Known levels, lowest first."""
+        return self.level[self.order]
+
+    @cached_property
     def onsets(self) -> tuple[NDArray[np.intp], Floats, Floats]:
         """Steps at which an alarm can begin, and from which cut to below which it does."""
         return _first_heard(self.heard, self.merge + 1)
@@ -185,8 +190,13 @@ def _at_cuts(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """List the edges of alarms at each cut, in order of cut and time: number of the cut, step."""
     steps, lows, highs = edges
-    which, places = np.nonzero((lows <= cuts[:, None]) & (highs > cuts[:, None]))
-    return which, steps[places]
+    lowest, above = np.searchsorted(cuts, lows), np.searchsorted(cuts, highs)
+    times = above - lowest
+    places = np.repeat(np.arange(steps.size), times)
+    which = np.arange(places.size) - np.repeat(np.cumsum(times) - above, times)
+    # Small whole numbers are sorted in a pass or two; the order of time is kept.
+    order = np.argsort(which.astype(np.int16), kind="stable")
+    return which[order], steps[places[order]]
 
 
 def _stretches(record: Record) -> list[tuple[int, int]]:
@@ -204,7 +214,7 @@ def _best_cut(record: Record, training: Booleans) -> float:
     Of cuts that do equally well the middle between lowest and highest, farthest from those that do
     not.
     """
-    known = record.level[record.order[training[record.order]]]
+    known = record.ordered[training[record.order]]
     if not known.size:
         return np.inf
     # Denser towards the top: what warns is rare.

@@ -59,8 +59,9 @@ def autocorrelation(values: Floats) -> Floats:
     # What the transform wraps around lies beyond the longest lag.
     size = next_fast_len(values.size + lags.size, real=True)
     products = irfft(np.abs(rfft(filled, size)) ** 2, size)[: lags.size]
-    if known.all():
-        pair_counts = (values.size - lags).astype(np.float64)
+    places = np.flatnonzero(known)
+    if places.size and places[-1] - places[0] < places.size:
+        pair_counts = np.maximum(places.size - lags, 0).astype(np.float64)
     else:
         pair_counts = irfft(np.abs(rfft(known.astype(np.float64), size)) ** 2, size)[: lags.size]
     covariance = products / np.maximum(np.round(pair_counts), 1.0)

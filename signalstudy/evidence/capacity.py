@@ -68,15 +68,17 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
 
 def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     """Signal per replica, demand and replicas (n,), NaN where any is unknown or not positive."""
-    replicas = shifted(prepared.view.replicas, prepared.alignment[0])
-    if not np.isfinite(replicas).any():
+    view, steps = prepared.view, prepared.alignment[0]
+    if not np.isfinite(view.replicas).any():
         raise NotEnoughDataError("not tested: the number of ready replicas is not known.")
-    # The harmonic mean, because what one replica sees is work over replicas.
-    is_up = prepared.known & (np.where(np.isfinite(replicas), replicas, 0.0) > 0.0)
-    per_replica = np.where(is_up, 1.0 / np.where(is_up, replicas, 1.0), np.nan)
-    replicas = 1.0 / moving_mean(per_replica, prepared.shape_width)
+    replicas = prepared.shared.once(
+        f"replicas {steps} steps later",
+        lambda: _usual_replicas(prepared),
+        view.replicas,
+        known=prepared.known,
+    )
     signal = prepared.smooth(prepared.signal)
-    demand = prepared.smooth_shared(prepared.view.demand)
+    demand = prepared.smooth_shared(view.demand)
     usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)
     positive = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
     usable &= np.logical_and.reduce(positive)
@@ -91,6 +93,17 @@ def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     if prepared.view.kind == "total":
         signal = signal / replicas
     return signal, demand, replicas
+
+
+def _usual_replicas(prepared: Prepared) -> Floats:
+    """Average the replicas that the aligned signal came from over minutes (n,).
+
+    The harmonic mean, because what one replica sees is work over replicas.
+    """
+    replicas = shifted(prepared.view.replicas, prepared.alignment[0])
+    is_up = prepared.known & (np.where(np.isfinite(replicas), replicas, 0.0) > 0.0)
+    per_replica = np.where(is_up, 1.0 / np.where(is_up, replicas, 1.0), np.nan)
+    return 1.0 / moving_mean(per_replica, prepared.shape_width)
 
 
 def _replicas_must_change(replicas: Floats) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,21 +36,19 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
         return not_applicable("The prefix-cache hit ratio is not in the data.")
     work = prepared.smooth_shared(prepared.view.reference)
     signal = prepared.smooth(prepared.signal)
-    known = np.isfinite(hits) & np.isfinite(work)
-    # Night hours without work would make the ratio a matter of a few requests.
-    least = float(np.quantile(work[known], LEAST_WORK_QUANTILE)) if known.any() else 0.0
-    known &= np.where(known, work, 0.0) > max(least, 0.0)
+    thirds = prepared.shared.once(
+        "thirds", lambda: _thirds(hits, work), hits, work, known=prepared.known
+    )
+    known, group, low, high = thirds.known, thirds.group, thirds.low, thirds.high
     if known.sum() < FEWEST_STEPS:
         raise NotEnoughDataError(
             f"Only {known.sum()} steps hold the signal, work and the cache hit ratio; at least "
             f"{FEWEST_STEPS} are needed."
         )
-    low, high = np.quantile(hits[known], (0.1, 0.9))
     if high - low < LEAST_MOVEMENT_RATIO:
         return not_applicable(
             f"The cache hit ratio hardly moves: {low:.2f} to {high:.2f} in 80 % of the time."
         )
-    group = _thirds(hits[known])
     per_work = signal[known] / work[known]
     histogram, centres = _histogram(prepared, per_work, group, known)
     medians = np.array(
@@ -72,7 +71,32 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     )
 
 
-def _thirds(values: Floats) -> NDArray[np.intp]:
+@dataclass(frozen=True, slots=True)
+class _Thirds:
+    """Where hits and work are `known` (n,), the third of hits of each of those steps (m,).
+
+    `low`, `high`: 10 % and 90 % quantile of the hits, 0 and 0 where there are too few steps.
+    """
+
+    known: NDArray[np.bool_]
+    group: NDArray[np.intp]
+    low: float
+    high: float
+
+
+def _thirds(hits: Floats, work: Floats) -> _Thirds:
+    """Part the steps that hold hits and work (n,) into thirds, low hits first."""
+    known = np.isfinite(hits) & np.isfinite(work)
+    # Night hours without work would make the ratio a matter of a few requests.
+    least = float(np.quantile(work[known], LEAST_WORK_QUANTILE)) if known.any() else 0.0
+    known &= np.where(known, work, 0.0) > max(least, 0.0)
+    if known.sum() < FEWEST_STEPS:
+        return _Thirds(known, np.empty(0, dtype=np.intp), 0.0, 0.0)
+    low, high = np.quantile(hits[known], (0.1, 0.9)).tolist()
+    return _Thirds(known, _third_of(hits[known]), low, high)
+
+
+def _third_of(values: Floats) -> NDArray[np.intp]:
     """Assign each value (n,) to its third, by the middle of its rank.
 
     Equal values stay together; where there are so few that a third is empty, it is left out.
@@ -89,12 +113,18 @@ def _histogram(
     prepared: Prepared, per_work: Floats, group: NDArray[np.intp], known: NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
     """Count steps by block, third and quantile bin of signal per work; and the bins' medians."""
-    shares = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS
-    centres = np.unique(np.quantile(per_work, shares))
+    order = np.argsort(per_work)
+    ordered = per_work[order]
+    places = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS * (ordered.size - 1)
+    left = places.astype(np.intp)
+    right = np.minimum(left + 1, ordered.size - 1)
+    centres = np.unique(ordered[left] + (places - left) * (ordered[right] - ordered[left]))
     edges = (centres[1:] + centres[:-1]) / 2.0
+    above = np.zeros(ordered.size + 1, dtype=np.intp)
+    np.add.at(above, np.searchsorted(ordered, edges, side="right"), 1)
     shape = (prepared.blocks.count, int(group.max()) + 1, centres.size)
-    cell = prepared.blocks.of_step[known] * shape[1] + group
-    cell = cell * centres.size + np.searchsorted(edges, per_work)
+    cell = (prepared.blocks.of_step[known] * shape[1] + group)[order]
+    cell = cell * centres.size + np.cumsum(above[:-1])
     counts = np.bincount(cell, minlength=int(np.prod(shape)))
     return counts.reshape(shape).astype(np.float64), centres
 

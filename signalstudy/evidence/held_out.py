@@ -29,20 +29,25 @@ def fold_of_steps(blocks: Blocks) -> NDArray[np.intp]:
     return (blocks.of_step + blocks.of_step // folds) % folds
 
 
-def residuals_of(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:
+def residuals_of(
+    signal: Floats, reference: Floats, blocks: Blocks, levels: Levels | None = None
+) -> Floats:
     """Give what a monotone curve of `reference` (n,) leaves of `signal` (n,), neither too well fit.
 
     A curve errs too little where it was fitted and about as much too much where it was not. So
     these are the held-out residuals, scaled to the mean square of both kinds: within a hundredth of
     the noise's own where the held-out ones alone stand 13 % off (benchmarks/calibration).
+    `levels`: those of the reference where both are known, where they are at hand.
     """
-    table = _tabulated(signal, reference, blocks)
-    held_out = np.full(signal.shape, np.nan)
-    held_out[table.steps] = signal[table.steps] - table.predicted
-    x, y = reference[table.steps], signal[table.steps]
-    fitted = y - np.interp(x, *table.curve_without(None))
-    outside, inside = float(np.nansum(held_out**2)), float((fitted**2).sum())
-    return held_out * np.sqrt((1.0 + inside / outside) / 2.0) if outside > 0.0 else held_out
+    levels = levels or cut_levels(reference, np.isfinite(signal) & np.isfinite(reference), blocks)
+    y = signal[levels.steps]
+    sums = levels.sums(y)
+    left = y - levels.predict(sums)
+    fitted = y - np.interp(levels.x, *levels.curve(sums, None))
+    outside, inside = float(np.nansum(left**2)), float((fitted**2).sum())
+    residuals = np.full(signal.shape, np.nan)
+    residuals[levels.steps] = left
+    return residuals * np.sqrt((1.0 + inside / outside) / 2.0) if outside > 0.0 else residuals
 
 
 def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:
@@ -52,69 +57,76 @@ def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Float
     rises or falls as the training part does; it is read off linearly between them. NaN where
     either is unknown.
     """
-    table = _tabulated(signal, reference, blocks)
+    levels = cut_levels(reference, np.isfinite(signal) & np.isfinite(reference), blocks)
     prediction = np.full(signal.shape, np.nan)
-    prediction[table.steps] = table.predicted
+    prediction[levels.steps] = levels.predict(levels.sums(signal[levels.steps]))
     return prediction
 
 
 @dataclass(frozen=True, slots=True)
-class _Table:
-    """Both series by fold and level of the reference, steps in ascending order of it.
+class Levels:
+    """A reference by fold and level, its m known steps in ascending order.
 
-    `steps` (m,): those where both are known. `fold_of`, `x` (m,): fold and reference of each.
-    `counts`, `x_sums`, `y_sums` (folds, levels).
+    `steps`, `x`, `cell` (m,): each step, its reference, its fold times number of levels plus level.
+    `held_out`: the places of each fold's steps among them. `counts`, `x_sums` (folds, levels).
     """
 
     steps: NDArray[np.intp]
-    fold_of: NDArray[np.intp]
     x: Floats
+    cell: NDArray[np.intp]
+    held_out: tuple[NDArray[np.intp], ...]
     counts: Floats
     x_sums: Floats
-    y_sums: Floats
 
-    @property
-    def predicted(self) -> Floats:
-        """The signal as the other folds predict it (m,), NaN where there is no other."""
+    def sums(self, y: Floats) -> Floats:
+        """Sum what is known at the steps (m,) by fold and level (folds, levels)."""
+        sums = np.bincount(self.cell, y, self.counts.size).reshape(self.counts.shape)
+        return np.asarray(sums, dtype=np.float64)
+
+    def predict(self, y_sums: Floats) -> Floats:
+        """Predict each step from the other folds (m,), NaN where there is no other."""
         prediction = np.full(self.steps.size, np.nan)
-        for fold in range(self.counts.shape[0]):
-            held_out = self.fold_of == fold
-            if held_out.any() and not held_out.all():
-                prediction[held_out] = np.interp(self.x[held_out], *self.curve_without(fold))
+        for fold, places in enumerate(self.held_out):
+            if 0 < places.size < self.steps.size:
+                prediction[places] = np.interp(self.x[places], *self.curve(y_sums, fold))
         return prediction
 
-    def curve_without(self, fold: int | None) -> tuple[Floats, Floats]:
-        """Fit a monotone curve to all folds but one: its levels and heights."""
+    def curve(self, y_sums: Floats, without: int | None) -> tuple[Floats, Floats]:
+        """Fit a monotone curve to all folds, or all but one: its levels and heights."""
         counts, x, y = (
-            sums.sum(axis=0) - (0.0 if fold is None else sums[fold])
-            for sums in (self.counts, self.x_sums, self.y_sums)
+            sums.sum(axis=0) - (0.0 if without is None else sums[without])
+            for sums in (self.counts, self.x_sums, y_sums)
         )
         seen = counts > 0.0
-        counts, levels, means = counts[seen], x[seen] / counts[seen], y[seen] / counts[seen]
-        middle = float(np.average(means, weights=counts))
-        rises = float((counts * levels * (means - middle)).sum()) >= 0.0
-        curve = isotonic_regression(means, weights=counts, increasing=rises).x
-        return levels, np.asarray(curve, dtype=np.float64)
+        counts, x, y = counts[seen], x[seen] / counts[seen], y[seen] / counts[seen]
+        middle = float(np.average(y, weights=counts))
+        rises = float((counts * x * (y - middle)).sum()) >= 0.0
+        curve = isotonic_regression(y, weights=counts, increasing=rises).x
+        return x, np.asarray(curve, dtype=np.float64)
 
 
-def _tabulated(signal: Floats, reference: Floats, blocks: Blocks) -> _Table:
-    """Sum both series by fold and by level of the reference, equal values together.
+def cut_levels(reference: Floats, known: NDArray[np.bool_], blocks: Blocks) -> Levels:
+    """Cut `reference` (n,) into levels where `known` (n,), equal values together.
 
     Levels end at two thousand quantiles, and at as many equal distances: in the tails, where steps
     are few and far between, quantiles alone would be far apart, too.
     """
-    steps = np.flatnonzero(np.isfinite(signal) & np.isfinite(reference))
+    steps = np.flatnonzero(known)
     steps = steps[np.argsort(reference[steps])]
-    fold_of, x, y = fold_of_steps(blocks)[steps], reference[steps], signal[steps]
+    fold_of, x = fold_of_steps(blocks)[steps], reference[steps]
     places = np.linspace(0, steps.size, min(LEVELS, steps.size), endpoint=False).astype(np.intp)
     edges = np.concatenate((x[places], np.linspace(x[0], x[-1], LEVELS)))
     starts = np.zeros(steps.size, dtype=np.intp)
     starts[np.searchsorted(x, edges)] = 1
     level_of = np.cumsum(starts) - 1
-    folds, levels = int(fold_of.max()) + 1, int(level_of[-1]) + 1
-    cell = fold_of * levels + level_of
-    counts, x_sums, y_sums = (
-        np.bincount(cell, weights, folds * levels).reshape(folds, levels).astype(np.float64)
-        for weights in (None, x, y)
+    shape = (int(fold_of.max()) + 1, int(level_of[-1]) + 1)
+    cell = fold_of * shape[1] + level_of
+    size = shape[0] * shape[1]
+    return Levels(
+        steps=steps,
+        x=x,
+        cell=cell,
+        held_out=tuple(np.flatnonzero(fold_of == fold) for fold in range(shape[0])),
+        counts=np.bincount(cell, minlength=size).reshape(shape).astype(np.float64),
+        x_sums=np.bincount(cell, x, size).reshape(shape).astype(np.float64),
     )
-    return _Table(steps, fold_of, x, counts, x_sums, y_sums)

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from signalstudy.evidence.held_out import fold_of_steps
-from signalstudy.evidence.series import moving_mean, shifted, varies
+from signalstudy.evidence.series import ascending, moving_mean, shifted, varies
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,8 +43,11 @@ def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
     steps = min(
         max(1, round(horizon_seconds / view.step_seconds)), max(1, int(n * LONGEST_HORIZON_SHARE))
     )
-    needed = _fleet_needed(view.demand, prepared.shape_width)
-    target = shifted(needed, steps)
+    target = prepared.shared.once(
+        "replicas needed",
+        lambda: shifted(_fleet_needed(view.demand, prepared.shape_width), steps),
+        view.demand,
+    )
     predictor = view.signal
     if view.kind != "total" and np.isfinite(view.replicas).any():
         predictor = view.signal * view.replicas
@@ -75,7 +78,7 @@ def _held_out_pinball(
     """Pinball loss at each step (n,) of a curve fitted on the other folds of blocks."""
     loss = np.full(target.shape, np.nan)
     steps = np.flatnonzero(known)
-    steps = steps[np.argsort(predictor[steps], kind="stable")]
+    steps = steps[ascending(predictor[steps])]
     x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.blocks)[steps]
     for fold in range(int(fold_of.max()) + 1):
         held_out = fold_of == fold
@@ -98,8 +101,18 @@ def _quantile_curve(x: Floats, y: Floats, at: Floats) -> Floats:
     # The few steps that equal bins leave over are the lowest: they matter least.
     left_over = x.size % bins
     levels = x[left_over:].reshape(bins, -1).mean(axis=1)
-    heights = np.quantile(y[left_over:].reshape(bins, -1), PINBALL_QUANTILE, axis=1)
+    heights = _row_quantiles(y[left_over:].reshape(bins, -1), PINBALL_QUANTILE)
     rises = float(((levels - levels.mean()) * (heights - heights.mean())).sum()) >= 0.0
     curve = isotonic_regression(heights, increasing=rises).x
     distinct, first = np.unique(levels, return_index=True)
     return np.asarray(np.interp(at, distinct, curve[first]), dtype=np.float64)
+
+
+def _row_quantiles(rows: Floats, share: float) -> Floats:
+    """Give one quantile of each row of (rows, m), linearly between values: (rows,)."""
+    place = share * (rows.shape[1] - 1)
+    left = int(place)
+    right = min(left + 1, rows.shape[1] - 1)
+    parted = np.partition(rows, (left, right), axis=1)
+    low, high = parted[:, left], parted[:, right]
+    return np.asarray(low + (place - left) * (high - low), dtype=np.float64)

@@ -18,7 +18,7 @@ from signalstudy.evidence.crosscovariance import (
     search_lag,
 )
 from signalstudy.evidence.fast_part import fast_part_of
-from signalstudy.evidence.held_out import residuals_of
+from signalstudy.evidence.held_out import cut_levels, residuals_of
 from signalstudy.evidence.response import FEWEST_LEVELS, Response, bin_demand, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
 from signalstudy.evidence.shared import Shared
@@ -141,7 +141,13 @@ class Prepared:
     @cached_property
     def noise(self) -> Floats:
         """What demand does not explain of the signal (n,)."""
-        return residuals_of(self.signal, self.reference, self.blocks)
+        levels = self.shared.once(
+            "levels",
+            lambda: cut_levels(self.view.reference, self.known, self.blocks),
+            self.view.reference,
+            known=self.known,
+        )
+        return residuals_of(self.signal, self.reference, self.blocks, levels)
 
     @cached_property
     def no_breaches(self) -> str:

@@ -239,14 +239,21 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
     weight = np.atleast_2d(weights).T
     # Bins along the first axis: sums run over rows, and rows lie together in memory.
     totals, sums = np.cumsum(weight, axis=0), np.cumsum(weight * values, axis=0)
+    is_whole = bool((weight > 0.0).all())
     fits = np.full(values.shape, -np.inf)
     for first in range(values.shape[0]):
         total = totals[first:] - (totals[first - 1] if first else 0.0)
-        run_sums = sums[first:] - (sums[first - 1] if first else 0.0)
-        run_means = np.where(total > 0.0, run_sums / np.where(total > 0.0, total, 1.0), np.inf)
+        run_means = sums[first:] - (sums[first - 1] if first else 0.0)
+        if is_whole:
+            run_means /= total
+        else:
+            # Runs of empty bins bound nothing.
+            some = total > 0.0
+            run_means = np.where(some, run_means / np.where(some, total, 1.0), np.inf)
         lowest = np.minimum.accumulate(run_means[::-1], axis=0)[::-1]
-        # Runs of empty bins bound nothing.
-        np.maximum(fits[first:], np.where(np.isinf(lowest), -np.inf, lowest), out=fits[first:])
+        if not is_whole:
+            lowest = np.where(np.isinf(lowest), -np.inf, lowest)
+        np.maximum(fits[first:], lowest, out=fits[first:])
     fits = np.where(totals[-1] > 0.0, fits, np.nan).T
     shaped = fits if rising else -fits
     return np.asarray(shaped.reshape(means.shape), dtype=np.float64)

@@ -105,3 +105,11 @@ def runs(flags: NDArray[np.bool_]) -> NDArray[np.intp]:
     """Give the first step and the step after the last of each run of True (m, 2)."""
     edges = np.diff(np.concatenate(([False], flags, [False])).astype(np.int8))
     return np.column_stack((np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)))
+
+
+def ascending(values: Floats) -> NDArray[np.intp]:
+    """Give the places of values (n,) in ascending order, equal values in the order of time."""
+    order = np.argsort(values)
+    # The fast sort mixes equals, and how it does depends on the machine.
+    ordered = values[order]
+    return np.argsort(values, kind="stable") if (ordered[1:] == ordered[:-1]).any() else order

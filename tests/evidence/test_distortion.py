@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from signalstudy.evidence.distortion import _thirds, cache_distortion_ratio
+from signalstudy.evidence.distortion import _third_of, cache_distortion_ratio
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from tests.evidence.planted import day_of_demand, prepared
 
@@ -38,5 +38,5 @@ def test_a_hit_ratio_of_two_values_is_compared_at_both():
 
 
 def test_thirds_keep_equal_values_together():
-    assert _thirds(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])).tolist() == [0, 0, 1, 1, 2, 2]
-    assert _thirds(np.array([0.7, 0.1, 0.7, 0.7])).tolist() == [1, 0, 1, 1]
+    assert _third_of(np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert _third_of(np.array([0.7, 0.1, 0.7, 0.7])).tolist() == [1, 0, 1, 1]
