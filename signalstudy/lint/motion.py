@@ -82,8 +82,10 @@ def _hysteresis(sized: Sized) -> Iterator[Finding]:
 
 
 def _together(sized: Sized) -> Iterator[Finding]:
-    """Several metrics without a formula: the largest wins."""
+    """Several metrics without a formula: the largest wins, as totals mean it to."""
     if sized.formula or len(sized.metrics) < 2:
+        return
+    if all(one.division == "total" and not read_metric(one).is_latency for one in sized.metrics):
         return
     latencies = [one.name for one in sized.metrics if read_metric(one).is_latency]
     meant = (

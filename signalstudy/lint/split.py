@@ -40,6 +40,9 @@ def split_findings(fleets: Sequence[Sized], facts: Facts | None) -> Iterator[Fin
 
 
 def _shared(decode: Sized, prefill: Sized) -> Iterator[tuple[Metric, Metric]]:
+    """Pair what both divide; with several metrics each, the other's is there for the band."""
+    if len(decode.metrics) > 1 and len(prefill.metrics) > 1:
+        return
     for first in decode.metrics:
         for second in prefill.metrics:
             same = (on_one_line(first.query), first.name if not first.query else "") == (

@@ -106,9 +106,10 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     spec["metricsSources"] = [
         {
             "metricSourceType": "external",
-            "targetMetric": metric_name(whole, pool),
-            "targetValue": plain_number(pool.target),
+            "targetMetric": metric_name(whole, one),
+            "targetValue": plain_number(one.target),
         }
+        for one in pool.metrics
     ]
     return {
         "apiVersion": "autoscaling.aibrix.ai/v1alpha1",

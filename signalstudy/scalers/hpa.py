@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from signalstudy.policy.policy import Policy
     from signalstudy.policy.rules import Rules
     from signalstudy.policy.state import Decision, Observation, PoolStep, State
-    from signalstudy.scalers.plan import Plan, PoolPlan
+    from signalstudy.scalers.plan import BandPlan, Plan, PoolPlan
 
 ADAPTER = (
     "The ConfigMap at the end holds what prometheus-adapter needs to serve the External metrics: "
@@ -92,9 +92,9 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
     )
 
 
-def metric_name(whole: Plan, pool: PoolPlan) -> str:
+def metric_name(whole: Plan, one: PoolPlan | BandPlan) -> str:
     """Name an external metric so that no other service's has the same name."""
-    return identifier(f"{whole.name}_{pool.key}")
+    return identifier(f"{whole.name}_{one.key}")
 
 
 def behavior(pool: PoolPlan, *, out_tolerance: float, in_tolerance: float) -> dict[str, Any]:
@@ -149,11 +149,6 @@ def _namespace(whole: Plan) -> str | None:
 
 def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     ref = {key: pool.target_ref[key] for key in ("apiVersion", "kind", "name")}
-    target = (
-        {"type": "AverageValue", "averageValue": quantity(pool.target)}
-        if pool.is_total
-        else {"type": "Value", "value": quantity(pool.target)}
-    )
     rules: Rules = whole.rules
     return {
         "apiVersion": "autoscaling/v2",
@@ -166,10 +161,8 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
             "minReplicas": pool.rule.min_replicas,
             "maxReplicas": pool.rule.max_replicas,
             "metrics": [
-                {
-                    "type": "External",
-                    "external": {"metric": {"name": metric_name(whole, pool)}, "target": target},
-                }
+                {"type": "External", "external": _external(whole, one, is_total=pool.is_total)}
+                for one in pool.metrics
             ],
             "behavior": behavior(
                 pool,
@@ -178,6 +171,13 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
             ),
         },
     }
+
+
+def _external(whole: Plan, one: PoolPlan | BandPlan, *, is_total: bool) -> dict[str, Any]:
+    """Give one metric: a total is divided by its target, anything else multiplies the replicas."""
+    kind, key = ("AverageValue", "averageValue") if is_total else ("Value", "value")
+    target = {"type": kind, key: quantity(one.target)}
+    return {"metric": {"name": metric_name(whole, one)}, "target": target}
 
 
 def _approximations(whole: Plan) -> Iterable[str]:

@@ -89,8 +89,9 @@ def formula(whole: Plan, pool: PoolPlan) -> str:
     A guard of another pool asks for what there is: it forbids the scale-in and no more.
     """
     rules = whole.rules
-    share = f"{pool.name} / {plain_number(pool.target)}"
-    asks = share if pool.is_total else f"{REPLICAS} * {share}"
+    shares = [f"{one.name} / {plain_number(one.target)}" for one in pool.metrics]
+    asks = shares[0] if len(shares) == 1 else f"max({', '.join(shares)})"
+    asks = asks if pool.is_total else f"{REPLICAS} * {asks}"
     out = f"{asks} > {REPLICAS} * {plain_number(1.0 + rules.scale_out_tolerance)}"
     into = f"{asks} < {REPLICAS} * {plain_number(1.0 - rules.scale_in_tolerance)}"
     tiers = [
@@ -108,8 +109,15 @@ def formula(whole: Plan, pool: PoolPlan) -> str:
 def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     namespace, rule, rules = pool.target_ref.get("namespace"), pool.rule, whole.rules
     by_formula = bool(whole.guards)
-    target = "1" if by_formula else plain_number(pool.target)
-    triggers = [_trigger(pool.name, pool.query, target, is_total=by_formula or pool.is_total)]
+    triggers = [
+        _trigger(
+            one.name,
+            one.query,
+            "1" if by_formula else plain_number(one.target),
+            is_total=by_formula or pool.is_total,
+        )
+        for one in pool.metrics
+    ]
     modifiers: dict[str, Any] = {}
     if by_formula:
         triggers += [_trigger(guard.name, guard.query, "1") for guard in whole.guards]

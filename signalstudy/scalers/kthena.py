@@ -91,11 +91,13 @@ def _target_ref(whole: Plan) -> dict[str, str]:
 
 
 def _metrics(pool: PoolPlan) -> list[dict[str, Any]]:
-    return [{"name": pool.name, "targetValue": plain_number(pool.target)}]
+    return [{"name": one.name, "targetValue": plain_number(one.target)} for one in pool.metrics]
 
 
 def _sources(pool: PoolPlan) -> dict[str, Any]:
-    return {pool.name: {"prometheus": {"serverURL": SERVER, "query": pool.query}}}
+    return {
+        one.name: {"prometheus": {"serverURL": SERVER, "query": one.query}} for one in pool.metrics
+    }
 
 
 def _disaggregated(whole: Plan) -> dict[str, Any]:
@@ -109,15 +111,41 @@ def _disaggregated(whole: Plan) -> dict[str, Any]:
         for pool in sorted(whole.pools, key=lambda pool: pool.pool != "prefill")
     }
     target: dict[str, Any] = {"targetRef": _target_ref(whole), "roles": roles}
-    if whole.ratio_band is not None:
-        lowest, highest = whole.ratio_band
+    band = _band(whole)
+    if band is not None:
         target["ratioConstraint"] = {
             "numeratorRole": "prefill",
             "denominatorRole": "decode",
-            "minRatio": f"{lowest:g}",
-            "maxRatio": f"{highest:g}",
+            "minRatio": f"{math.floor(band[0] * 1e3) / 1e3:g}",
+            "maxRatio": f"{math.ceil(band[1] * 1e3) / 1e3:g}",
         }
     return {"disaggregatedTarget": target}
+
+
+def _band(whole: Plan) -> tuple[float, float] | None:
+    """Widen the band to every pair of whole numbers that the policy rounds to.
+
+    The targets keep the ratio, or the metrics of both pools keep the band; Kthena's repair, which
+    works on whole numbers, must not overrule them. For n decode replicas, of which n - 1 would not
+    do, the policy asks for more than (n - 1) x lowest of prefill, and ceil(n x highest) at most.
+    """
+    if whole.ratio_band is None:
+        return None
+    lowest, highest = whole.ratio_band
+    ratio = whole.rules.follower_ratio
+    if ratio is not None:
+        lowest = highest = ratio if whole.rules.driver == "decode" else 1.0 / ratio
+    bounds = {one.pool: (one.rule.min_replicas, one.rule.max_replicas) for one in whole.pools}
+    least, most = bounds["prefill"]
+    pairs = [
+        min(max(prefill, least), most) / decode
+        for decode in range(max(1, bounds["decode"][0]), bounds["decode"][1] + 1)
+        for prefill in (
+            math.floor((decode - 1) * lowest) + 1,
+            math.ceil(decode * highest - 1e-9),
+        )
+    ]
+    return min(*pairs, *whole.ratio_band), max(*pairs, *whole.ratio_band)
 
 
 def _homogeneous(whole: Plan) -> dict[str, Any]:
@@ -167,8 +195,13 @@ def _approximations(whole: Plan, *, is_joint: bool) -> Iterable[str]:
     if is_joint:
         yield (
             "APPROXIMATED: a role moves when its own tolerance is passed, or when the pair leaves "
-            "the band: then the role that is short is raised. Set minRatio = maxRatio only where "
-            "whole numbers can meet it."
+            "the band: then the role that is short is raised."
+        )
+    if whole.ratio_band is not None and is_joint:
+        lowest, highest = whole.ratio_band
+        yield (
+            f"APPROXIMATED: the band {lowest:g}..{highest:g} holds for unrounded numbers; "
+            "ratioConstraint admits every pair of whole numbers that these round to."
         )
     yield "APPROXIMATED: steps are rounded down to whole replicas, never below one."
     yield "No panicPolicy: the policy has none, and one would overrule its steps."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,24 @@ class GuardPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class BandPlan:
+    """The other pool's signal, which asks for replicas here too: the band of the ratio.
+
+    Scalers take the largest of several metrics, and so does the policy: a pool has at least what
+    the other one's desired replicas leave within the band. `target`: per replica of this pool.
+    """
+
+    key: str
+    query: str
+    target: float
+
+    @property
+    def name(self) -> str:
+        """The key as an identifier."""
+        return identifier(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class PoolPlan:
     """One pool. `key`: what it follows, POOL.SIGNAL; `target`: of that per replica of this pool.
 
@@ -66,11 +84,17 @@ class PoolPlan:
     is_guessed: bool
     replicas_query: str
     gpus_per_replica: int
+    band: BandPlan | None = None
 
     @property
     def name(self) -> str:
         """The key as an identifier."""
         return identifier(self.key)
+
+    @property
+    def metrics(self) -> tuple[PoolPlan | BandPlan, ...]:
+        """What sizes it: the largest of these."""
+        return (self,) if self.band is None else (self, self.band)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +162,27 @@ def plan(policy: Policy) -> Plan:
         name=policy.name,
         service=policy.document["metadata"]["service"],
         rules=rules,
-        pools=tuple(pools),
+        pools=_banded(pools, rules),
         guards=tuple(_guard(policy, guard) for guard in spec.get("guards", [])),
         unsized=tuple(unsized),
         ratio_band=(float(ratio["min"]), float(ratio["max"])) if ratio else None,
         objectives=tuple(spec["objectives"]),
         valid_until=policy.document["metadata"].get("validUntil", ""),
     )
+
+
+def _banded(pools: list[PoolPlan], rules: Rules) -> tuple[PoolPlan, ...]:
+    """Hold two totals to the band, each by the other's signal."""
+    if rules.band is None or len(pools) != 2 or not all(pool.is_total for pool in pools):
+        return tuple(pools)
+    lowest, highest = rules.band
+    by_name = {pool.pool: pool for pool in pools}
+    prefill, decode = by_name["prefill"], by_name["decode"]
+    bands = {
+        "prefill": BandPlan(decode.key, decode.query, decode.target / lowest),
+        "decode": BandPlan(prefill.key, prefill.query, prefill.target * highest),
+    }
+    return tuple(replace(pool, band=bands[pool.pool]) for pool in pools)
 
 
 def _driver(rules: Rules) -> PoolRule:

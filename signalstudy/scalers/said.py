@@ -43,9 +43,12 @@ def what_is_left_out(
         )
     if whole.rules.band is not None and RATIO not in can:
         lowest, highest = whole.rules.band
+        band = f"the band {lowest:g}..{highest:g} of prefill per decode"
         yield (
-            f"NOT EXPRESSED: the band {lowest:g}..{highest:g} of prefill per decode; each pool "
-            "follows its own signal."
+            f"NOT EXPRESSED: {band}; each pool follows its own signal."
+            if any(pool.band is None for pool in whole.pools)
+            else f"{band[0].upper()}{band[1:]} is kept by the other pool's signal beside the own "
+            "one: the larger of both counts, as in the policy. Nobody waits for the other pool."
         )
     yield (
         "NOT EXPRESSED: soft scale-in (observationSeconds). A removed replica is gone at once; "

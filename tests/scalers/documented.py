@@ -6,8 +6,10 @@ by name; output is the replicas asked for where nothing has happened lately.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from fractions import Fraction
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +49,12 @@ def hpa_wanted(usage: float, target: float, now: int, behavior: dict[str, Any]) 
 
 def hpa(document: dict[str, Any], now: int, says: dict[str, float]) -> int:
     spec = document["spec"]
-    (metric,) = spec["metrics"]
-    external = metric["external"]
-    usage = says[external["metric"]["name"]]
-    assert external["target"]["type"] == "AverageValue"
-    wanted = hpa_wanted(usage, number(external["target"]["averageValue"]), now, spec["behavior"])
+    wanted = 0
+    for external in (metric["external"] for metric in spec["metrics"]):
+        usage = says[external["metric"]["name"]]
+        assert external["target"]["type"] == "AverageValue"
+        target = number(external["target"]["averageValue"])
+        wanted = max(wanted, hpa_wanted(usage, target, now, spec["behavior"]))
     return hpa_behavior(wanted, now, spec["behavior"], spec["minReplicas"], spec["maxReplicas"])
 
 
@@ -60,13 +63,13 @@ def keda(document: dict[str, Any], now: int, says: dict[str, float]) -> int:
     behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
     modifiers = spec["advanced"].get("scalingModifiers")
     if modifiers is None:
-        (trigger,) = spec["triggers"]
-        usage, target = says[trigger["name"]], float(trigger["metadata"]["threshold"])
+        asked = [(says[one["name"]], float(one["metadata"]["threshold"]))
+                 for one in spec["triggers"]]  # fmt: skip
     else:
         names = {trigger["name"] for trigger in spec["triggers"]}
         values = {name: says.get(name, float(now)) for name in names}
-        usage, target = formula(modifiers["formula"], values), float(modifiers["target"])
-    wanted = hpa_wanted(usage, target, now, behavior)
+        asked = [(formula(modifiers["formula"], values), float(modifiers["target"]))]
+    wanted = max(hpa_wanted(usage, target, now, behavior) for usage, target in asked)
     return hpa_behavior(wanted, now, behavior, spec["minReplicaCount"], spec["maxReplicaCount"])
 
 
@@ -109,33 +112,63 @@ def aibrix(document: dict[str, Any], now: int, says: dict[str, float]) -> int:
     """KPA of an external total: ceil(total / target) between floor(n / r) and ceil(r x n)."""
     spec = document["spec"]
     said = {k.rsplit("/", 1)[-1]: v for k, v in document["metadata"]["annotations"].items()}
-    (source,) = spec["metricsSources"]
-    assert (spec["scalingStrategy"], source["metricSourceType"]) == ("KPA", "external")
-    desired = says[source["targetMetric"]] / float(source["targetValue"])
-    wanted = now
-    if desired / now > 1.0 + float(said["scale-up-tolerance"]):
-        wanted = min(math.ceil(desired - 1e-9), math.ceil(float(said["max-scale-up-rate"]) * now))
-    if desired / now < 1.0 - float(said["scale-down-tolerance"]):
-        wanted = max(
-            math.ceil(desired - 1e-9), math.floor(now / float(said["max-scale-down-rate"]))
-        )
-    return min(max(wanted, spec["minReplicas"]), spec["maxReplicas"])
+    assert spec["scalingStrategy"] == "KPA"
+    asked = []
+    for source in spec["metricsSources"]:
+        assert source["metricSourceType"] == "external"
+        desired = says[source["targetMetric"]] / float(source["targetValue"])
+        wanted = now
+        if desired / now > 1.0 + float(said["scale-up-tolerance"]):
+            most = math.ceil(float(said["max-scale-up-rate"]) * now)
+            wanted = min(math.ceil(desired - 1e-9), most)
+        if desired / now < 1.0 - float(said["scale-down-tolerance"]):
+            least = math.floor(now / float(said["max-scale-down-rate"]))
+            wanted = max(math.ceil(desired - 1e-9), least)
+        asked.append(wanted)
+    return min(max(*asked, spec["minReplicas"]), spec["maxReplicas"])
 
 
 def kthena(document: dict[str, Any], now: dict[str, int], says: dict[str, float]) -> dict[str, int]:
-    """Each role by itself, before the ratio is looked at."""
+    """Each role by itself, then the pair into the band, raising the role that is short."""
     spec = document["spec"]
     up, down = spec["behavior"]["scaleUp"]["stablePolicy"], spec["behavior"]["scaleDown"]
     assert up["selectPolicy"] == down["selectPolicy"] == "Or"
     asked = {}
     for role, section in spec["disaggregatedTarget"]["roles"].items():
-        (metric,) = section["metrics"]
-        desired, n = says[metric["name"]] / number(metric["targetValue"]), now[role]
-        wanted = n
-        if abs(desired / n - 1.0) > spec["tolerancePercent"] / 100.0:
-            wanted = math.ceil(desired - 1e-9)
+        n, wanted = now[role], 0
+        for metric in section["metrics"]:
+            desired = says[metric["name"]] / number(metric["targetValue"])
+            is_outside = abs(desired / n - 1.0) > spec["tolerancePercent"] / 100.0
+            wanted = max(wanted, math.ceil(desired - 1e-9) if is_outside else n)
         highest = n + max(up["instances"], n * up["percent"] // 100)
         lowest = n - max(down["instances"], n * down["percent"] // 100)
         wanted = min(max(wanted, lowest), highest)
         asked[role] = min(max(wanted, section["minReplicas"]), section["maxReplicas"])
-    return asked
+    constraint = spec["disaggregatedTarget"].get("ratioConstraint")
+    return kthena_pair(asked, spec["disaggregatedTarget"]["roles"], constraint)
+
+
+def kthena_pair(
+    asked: dict[str, int], roles: dict[str, Any], constraint: dict[str, str] | None
+) -> dict[str, int]:
+    """Try every pair of whole numbers: none smaller than asked if possible, the nearest first."""
+    if constraint is None:
+        return asked
+    above, below = constraint["numeratorRole"], constraint["denominatorRole"]
+    lowest, highest = Fraction(constraint["minRatio"]), Fraction(constraint["maxRatio"])
+
+    def fits(pair: tuple[int, int]) -> bool:
+        return lowest <= Fraction(*pair) <= highest
+
+    wanted = asked[above], asked[below]
+    if not fits(wanted):
+        ranges = [range(roles[role]["minReplicas"], roles[role]["maxReplicas"] + 1)
+                  for role in (above, below)]  # fmt: skip
+        whole = [pair for pair in itertools.product(*ranges) if fits(pair)]
+
+        def distance(pair: tuple[int, int]) -> tuple[bool, int, int]:
+            return (pair[0] < wanted[0] or pair[1] < wanted[1],
+                    abs(pair[1] - wanted[1]), abs(pair[0] - wanted[0]))  # fmt: skip
+
+        wanted = min(whole, key=distance)
+    return {above: wanted[0], below: wanted[1]}

@@ -117,11 +117,20 @@ def test_a_disabled_direction_stays():
     assert SCALERS["hpa"].decide(manifest, State(NOW, {"decode": 9}), seen).replicas["decode"] == 9
 
 
-def banded(lowest, highest):
-    made = policy(ratio={"prefillPerDecode": (lowest + highest) / 2, "min": lowest, "max": highest})
-    for section in made.document["spec"]["pools"].values():
-        section["scaleIn"]["maxStepRatio"] = 1.0
-    return made
+def held_to(made, lowest, highest):
+    """Give Kthena's file with a band of a user's own, and one metric a role."""
+    document = yaml.safe_load(export(made, "kthena"))
+    target = document["spec"]["disaggregatedTarget"]
+    target["ratioConstraint"] |= {"minRatio": str(lowest), "maxRatio": str(highest)}
+    for role in target["roles"].values():
+        del role["metrics"][1:]
+    document["spec"]["behavior"]["scaleDown"]["percent"] = 100
+    return SCALERS["kthena"].read(dump(document), "test")
+
+
+def by_kthena(manifest, fleet, **values):
+    seen = Observation({key.replace("__", "."): Reading(value) for key, value in values.items()})
+    return SCALERS["kthena"].decide(manifest, State(NOW, fleet), seen).replicas
 
 
 @settings(max_examples=60, deadline=None)
@@ -132,10 +141,9 @@ def banded(lowest, highest):
     st.sampled_from([(1.2, 1.4), (0.5, 0.75), (2.0, 3.0), (1.0, 1.0)]),
 )
 def test_kthena_keeps_both_roles_within_bounds_and_band(decode, prefill, demand, band):
-    decision = decided(
-        "kthena", banded(*band), State(NOW, {"decode": decode, "prefill": prefill}), **asks(demand)
-    )
-    decode, prefill = decision.replicas["decode"], decision.replicas["prefill"]
+    fleet = {"decode": decode, "prefill": prefill}
+    asked = by_kthena(held_to(policy(), *band), fleet, **asks(demand))
+    decode, prefill = asked["decode"], asked["prefill"]
     assert 2 <= decode <= 40
     assert 2 <= prefill <= 52
     assert band[0] - 1e-9 <= prefill / decode <= band[1] + 1e-9
@@ -143,21 +151,20 @@ def test_kthena_keeps_both_roles_within_bounds_and_band(decode, prefill, demand,
 
 def test_kthena_raises_the_role_that_is_short():
     # 10 decode within tolerance; prefill stays at 8 by itself, the band wants 12
-    made = banded(1.2, 1.4)
-    decision = decided("kthena", made, State(NOW, {"decode": 10, "prefill": 13}), **asks(10))
-    assert decision.replicas == {"decode": 10, "prefill": 13}
-    short = decided("kthena", two_signals(), State(NOW, {"decode": 10, "prefill": 8}), **asks(10),
-                    prefill__prefill_uncached_tokens_per_second=8 * 3100.0)  # fmt: skip
-    assert short.replicas == {"decode": 10, "prefill": 12}
-    over = decided("kthena", two_signals(), State(NOW, {"decode": 5, "prefill": 13}), **asks(5),
-                   prefill__prefill_uncached_tokens_per_second=13 * 3100.0)  # fmt: skip
-    assert over.replicas == {"decode": 10, "prefill": 13}
+    driven, apart = held_to(policy(), 1.2, 1.4), held_to(two_signals(), 1.2, 1.4)
+    fleet = {"decode": 10, "prefill": 13}
+    assert by_kthena(driven, fleet, **asks(10)) == fleet
+    for fleet, then in (
+        ({"decode": 10, "prefill": 8}, {"decode": 10, "prefill": 12}),
+        ({"decode": 5, "prefill": 13}, {"decode": 10, "prefill": 13}),
+    ):
+        own = {"prefill__prefill_uncached_tokens_per_second": fleet["prefill"] * 3100.0}
+        assert by_kthena(apart, fleet, **asks(fleet["decode"]), **own) == then
 
 
 def test_kthena_holds_both_roles_where_one_has_no_metric():
     fleet = {"decode": 10, "prefill": 13}
-    decision = decided("kthena", two_signals(), State(NOW, fleet), **asks(20))
-    assert decision.replicas == fleet
+    assert by_kthena(held_to(two_signals(), 1.2, 1.4), fleet, **asks(20)) == fleet
 
 
 def test_dynamo_moves_one_worker_beyond_its_thresholds():

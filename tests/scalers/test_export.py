@@ -226,19 +226,25 @@ def test_aibrix_selects_the_role_of_a_storm_service():
     assert decode["spec"]["scalingStrategy"] != "HPA"
 
 
-def test_kthena_holds_both_roles_to_the_band():
-    (document,) = documents(export(two_signals(), "kthena"))
+@pytest.mark.parametrize(("made", "band"), [(two_signals, ("1", "1.667")), (policy, ("1", "1.5"))])
+def test_kthenas_band_admits_every_pair_of_whole_numbers_that_the_policy_rounds_to(made, band):
+    (document,) = documents(export(made(), "kthena"))
     wanted = document["spec"]["disaggregatedTarget"]
     assert wanted["ratioConstraint"] == {
         "numeratorRole": "prefill",
         "denominatorRole": "decode",
-        "minRatio": "1.2",
-        "maxRatio": "1.4",
+        "minRatio": band[0],
+        "maxRatio": band[1],
     }
-    assert [role["metrics"][0]["targetValue"] for role in wanted["roles"].values()] == [
-        "3100",
-        "1890",
-    ]
+
+
+@pytest.mark.parametrize("to", ["hpa", "keda", "aibrix", "kthena"])
+def test_two_signals_hold_each_other_to_the_band(to):
+    """Each pool also reads the other's work, at as much of it as the band gives one replica."""
+    text = export(two_signals(), to)
+    for one in (1890.0, 1890.0 / 1.2, 3100.0, 3100.0 * 1.4):
+        assert f"{one:.0f}" in text
+    assert "is kept by the other pool's signal" in text or to == "kthena"
 
 
 def test_one_pool_in_kthena_is_a_homogeneous_target():

@@ -85,8 +85,6 @@ def test_a_total_bounds_tolerances_steps_and_the_ratio_give_what_the_policy_deci
     scaler, kind, formula, made
 ):
     whole = made()
-    if made is two_signals:  # the band joins the pools, which none of these scalers can
-        whole.document["spec"]["ratio"] |= {"min": 1e-6, "max": 1e6}
     text, rules = export(whole, scaler), compile_policy(whole)
     by_name, own = documented.objects(text, kind), modules(scaler, text)
     compared = 0
@@ -117,9 +115,36 @@ def test_kedas_formula_holds_every_guard_of_the_policy():
     assert raised > DRAWS / 4
 
 
-def test_kthena_sizes_both_roles_as_the_policy_does_before_it_looks_at_the_ratio():
-    whole = policy(ratio={"prefillPerDecode": 1.29, "min": 0.01, "max": 100.0})
+@pytest.mark.parametrize("made", [policy, two_signals], ids=["one_driver", "two_signals"])
+def test_kthena_sizes_both_roles_as_the_policy_does_its_ratio_included(made):
+    whole = made()
     whole.document["spec"]["proportional"]["scaleInTolerance"] = 0.1  # it knows one tolerance
+    for section in whole.document["spec"]["pools"].values():
+        # Steps come before the repair of the ratio there, and are rounded down.
+        section["scaleOut"]["maxStepRatio"], section["scaleIn"]["maxStepRatio"] = 100.0, 1.0
+    text, rules = export(whole, "kthena"), compile_policy(whole)
+    (document,) = documented.objects(text, "AutoscalingPolicy").values()
+    own = modules("kthena", text)
+    compared = repaired = 0
+    for number, (now, values, wanted) in enumerate(draws(3, rules)):
+        plain = documented.kthena(document, now, metrics(values))
+        assert number % 10 or plain == own(now, values)
+        if made is policy and is_driven_only(rules, now, values, "prefill"):
+            continue
+        compared += 1
+        if plain != wanted:
+            repaired += 1
+            # A pool that its tolerance left alone is off the band: the policy lets that stand,
+            # Kthena raises the one that is short.
+            assert any(wanted[pool] == now[pool] for pool in now), (now, values)
+            assert all(plain[pool] >= wanted[pool] for pool in plain)
+    assert compared > 0.7 * DRAWS
+    assert repaired < 0.01 * compared
+
+
+def test_kthena_limits_a_step_as_documented():
+    whole = policy(ratio={"prefillPerDecode": 1.29, "min": 0.01, "max": 100.0})
+    whole.document["spec"]["proportional"]["scaleInTolerance"] = 0.1
     text, rules = export(whole, "kthena"), compile_policy(whole)
     (document,) = documented.objects(text, "AutoscalingPolicy").values()
     own = modules("kthena", text)
