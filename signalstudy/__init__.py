@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from signalstudy.ranking.rank import rank_signals
     from signalstudy.replay.recorded import replay_policy
     from signalstudy.report.write import write_report
+    from signalstudy.study.candidates import replay_candidates
     from signalstudy.study.run import run_study
     from signalstudy.study.write import write_study
     from signalstudy.synthetic.generate import generate_service
@@ -38,6 +39,7 @@ __all__ = [
     "read_config",
     "read_policy",
     "read_telemetry",
+    "replay_candidates",
     "replay_policy",
     "run_study",
     "write_policy",
@@ -57,6 +59,7 @@ _HOME = {
     "read_config": "config",
     "read_policy": "policy.read",
     "read_telemetry": "telemetry.read",
+    "replay_candidates": "study.candidates",
     "replay_policy": "replay.recorded",
     "run_study": "study.run",
     "write_policy": "policy.write",

@@ -289,7 +289,8 @@ def lint_files(
 
 
 @commands.command("replay")
-@click.argument("paths", metavar="POLICY.YAML...", nargs=-1, required=True, type=Path)
+@click.argument("paths", metavar="POLICY.YAML...", nargs=-1, type=Path)
+@click.option("--candidates", is_flag=True, help="Replay a policy for every usable signal as well.")
 @click.option("--on", required=True, type=Path, metavar="STUDY.TOML", help="Whose demand.")
 @click.option("--engine", default="recorded", help="recorded: the study's own demand.")
 @click.option("--from", "since", metavar="TIME", help="Replay from this time (ISO 8601, UTC).")

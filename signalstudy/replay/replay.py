@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from signalstudy.replay.candidates import Standing
     from signalstudy.replay.moments import Moment
     from signalstudy.vocabulary.estimate import Estimate
 
@@ -91,7 +92,7 @@ class Replay:
     """All runs over the same demand.
 
     `start`, `end`: ISO 8601 UTC. `asked_attainment`: what rivals that are chosen in hindsight were
-    asked to reach. `notes`: what holds for every run.
+    asked to reach. `notes`: what holds for every run. `standings`: candidates by study and replay.
     """
 
     service: str
@@ -106,6 +107,7 @@ class Replay:
     runs: tuple[Run, ...]
     notes: tuple[str, ...] = ()
     time_seconds: Floats | None = field(default=None, repr=False)
+    standings: tuple[Standing, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Give the form of `signalstudy replay --format json` (contract, section 5)."""
@@ -124,13 +126,16 @@ class Replay:
             "asked_attainment": self.asked_attainment,
             "notes": list(self.notes),
             "runs": [run.as_dict() for run in self.runs],
+            "candidates": [standing.as_dict() for standing in self.standings],
         }
 
     def rows(self) -> list[dict[str, Any]]:
         """Give one row a run, for tables."""
+        ranks = {one.run: one for one in self.standings}
         return [
             {
                 "run": run.name,
+                **({} if not ranks else _ranks(ranks.get(run.name))),
                 "gpu_hours": run.gpu_hours.value,
                 "gpu_hours_low": run.gpu_hours.low,
                 "gpu_hours_high": run.gpu_hours.high,
@@ -170,6 +175,13 @@ class Replay:
             for run in self.runs
         ]
         return columns, rows
+
+
+def _ranks(standing: Standing | None) -> dict[str, Any]:
+    return {
+        "study_rank": None if standing is None else standing.study_rank,
+        "replay_rank": None if standing is None else standing.replay_rank,
+    }
 
 
 def replays_json(replays: Sequence[Replay]) -> str:

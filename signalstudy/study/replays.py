@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from signalstudy.config import read_config
 from signalstudy.policy.read import read_policy
 from signalstudy.replay.grounds import WORKING_POOLS
 from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
 from signalstudy.replay.replay import replays_json
+from signalstudy.study.candidates import replay_candidates
 from signalstudy.study.run import run_study
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.rows import render_rows
@@ -39,13 +40,17 @@ def replay_files(
     until: str | None = None,
     draws: int = DRAWS,
     attainment: float | None = None,
+    candidates: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Replay]:
     """Replay policy files on the study that `on` describes, one Replay a service.
 
     A policy is replayed on the service it names; a lone service takes any policy. `against`: rivals
     or manifest files, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
+    `candidates`: a policy for every usable signal of every service as well.
     """
+    if not paths and not candidates:
+        raise ConfigurationError("Nothing to replay: name a policy file, or say --candidates.")
     rivals = [name.strip() for name in against.split(",") if name.strip()]
     check_names(engine, rivals)  # before the study is run
     span = (_seconds("--from", since), _seconds("--to", until))
@@ -53,21 +58,23 @@ def replay_files(
     study = run_study(on, out=out, service=service, progress=progress)
     provisioning = read_config(on).provisioning
     gpus = {pool: number for pool in WORKING_POOLS if (number := provisioning.gpus_of(pool))}
-    return [
-        replay_policy(
-            mine,
-            study.services[name],
-            against=rivals,
-            span=span,
-            draws=draws,
-            seed=study.seed,
-            attainment=attainment,
-            startup_seconds=provisioning.startup_seconds,
-            gpus_per_replica=gpus,
-            progress=progress,
-        )
-        for name, mine in _by_service(study, policies).items()
-    ]
+    options: dict[str, Any] = {
+        "against": rivals,
+        "span": span,
+        "draws": draws,
+        "seed": study.seed,
+        "attainment": attainment,
+        "startup_seconds": provisioning.startup_seconds,
+        "gpus_per_replica": gpus,
+        "progress": progress,
+    }
+    given = _by_service(study, policies)
+    if candidates:
+        return [
+            replay_candidates(one, policies=given.get(name, ()), **options)
+            for name, one in study.services.items()
+        ]
+    return [replay_policy(mine, study.services[name], **options) for name, mine in given.items()]
 
 
 def printed(replays: Sequence[Replay], form: str, *, width: int) -> str:
@@ -90,6 +97,13 @@ def _text(replay: Replay, width: int) -> str:
     lines.append(render_rows(rows, "table", width=width).rstrip())
     for run in replay.runs:
         lines += [f"  {one_line(run.name)}: {said}" for said in (run.given, *run.flags) if said]
+    lines += [f"  {one_line(one.run)}: {one_line(one.finding)}"
+              for one in replay.standings if one.finding]  # fmt: skip
+    lines += [
+        f"  {one_line(run.name)} at worst: {one_line(run.worst_moments[0].sentence())}"
+        for run in replay.runs
+        if run.worst_moments and not (run.given or replay.standings)
+    ]
     lines += [f"  note: {one_line(note)}" for note in replay.notes]
     return "\n".join(lines) + "\n"
 

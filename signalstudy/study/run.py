@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
     from signalstudy.ranking.ranking import Ranking
     from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.threshold.threshold import PdRatio, Threshold
     from signalstudy.timeline.points import OperatingPoints
+    from signalstudy.vocabulary.objectives import Objective
 
 HORIZON_SECONDS = 120.0
 EVALUATION_SECONDS = 15.0
@@ -116,17 +118,13 @@ def study_service(
     ranking = rank_signals(evidence, seed=config.study.seed)
     if timeline is None and points is not None:
         ranking = replace(ranking, summary=POINTS_SUMMARY)
-    best = driver_of(ranking, timeline)
-    threshold, pd_ratio = fit_threshold(
-        _lend(production, best),
-        best,
+    threshold, pd_ratio = fit_of(
+        production,
+        pressure_test,
+        points,
+        ranking,
         objectives,
-        pressure_test=_lend(pressure_test, best),
-        points=points,
         startup_seconds=config.provisioning.startup_seconds,
-        seen_lag_seconds=_seen_lag(ranking),
-        noise_ratio=_noise(timeline, ranking),
-        evaluation_seconds=EVALUATION_SECONDS,
         seed=config.study.seed,
     )
     found = ServiceStudy(
@@ -146,6 +144,33 @@ def study_service(
     )
     policy, note = policy_of(found, config, telemetry)
     return replace(found, policy=policy, policy_note=note)
+
+
+def fit_of(
+    production: Timeline | None,
+    pressure_test: Timeline | None,
+    points: OperatingPoints | None,
+    ranking: Ranking,
+    objectives: Sequence[Objective],
+    *,
+    startup_seconds: float | None,
+    seed: int,
+) -> tuple[Threshold, PdRatio]:
+    """Fit the threshold of the signal that leads `ranking`, and the P/D ratio."""
+    timeline = production or pressure_test
+    best = driver_of(ranking, timeline)
+    return fit_threshold(
+        _lend(production, best),
+        best,
+        objectives,
+        pressure_test=_lend(pressure_test, best),
+        points=points,
+        startup_seconds=startup_seconds,
+        seen_lag_seconds=_seen_lag(ranking),
+        noise_ratio=_noise(timeline, ranking),
+        evaluation_seconds=EVALUATION_SECONDS,
+        seed=seed,
+    )
 
 
 def driver_of(ranking: Ranking, timeline: Timeline | None) -> tuple[str, str] | None:

@@ -66,6 +66,35 @@ def test_a_part_of_the_recording_is_replayed_as_a_table(ran):
     assert "replaying planted" in done.stderr
 
 
+def test_candidates_are_ranked_by_what_they_kept_and_cost(ran):
+    study, _, out = ran
+    line = ["replay", "--candidates", "--on", str(study), "--out", str(out), "--draws", "0"]
+    done = CliRunner().invoke(commands, [*line, "--format", "json", "--quiet"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    runs = {run["name"]: run for run in document["runs"]}
+    standings = document["candidates"]
+    assert [one["study_rank"] for one in standings] == list(range(1, len(standings) + 1))
+    assert len(standings) >= 3
+    assert {one["run"] for one in standings} == set(runs) - {"recorded"}
+    [service] = json.loads((out / "study.json").read_text())["services"]
+    first = service["signals"][0]
+    assert standings[0]["run"] == f"{first['pool']}.{first['signal']}"
+    attained = {name: run["slo_attainment_ratio"]["value"] for name, run in runs.items()}
+    kept = [one for one in standings if attained[one["run"]] >= document["asked_attainment"]]
+    costs = {one["run"]: runs[one["run"]]["gpu_hours"]["value"] for one in kept}
+    cheapest = min(costs, key=costs.get)
+    assert next(one for one in kept if one["run"] == cheapest)["replay_rank"] == 1
+    table = CliRunner().invoke(commands, [*line, "--quiet"])
+    assert "study_rank" in table.stdout
+
+
+def test_without_a_policy_and_without_candidates_there_is_nothing_to_replay(ran):
+    done = CliRunner().invoke(commands, ["replay", "--on", str(ran[0]), "--quiet"])
+    assert done.exit_code == 2
+    assert "name a policy file, or say --candidates" in done.stderr
+
+
 def test_every_form_holds_every_run():
     service = planted.unified(planted.steps(2800.0))
     found = [replay_policy(planted.policy(), service, against=["heteroscale"], draws=0)]
