@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 
 from signalstudy.sql import run_query
 
@@ -15,8 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+    from numpy.typing import NDArray
 
     from signalstudy.telemetry.discover import SeriesRow
+
+    Floats = NDArray[np.float64]
 
 DATABASE = "telemetry.duckdb"
 PARTS = "telemetry"
@@ -73,20 +78,29 @@ class Telemetry:
             return _frame(run_query(connection, "series_samples", service=service, role=role))
 
     def bucket_counts(
-        self, service: str, role: str, *, start_ms: float, step_ms: float
-    ) -> pl.DataFrame:
-        """Give histogram increments summed over replicas, by pool, quantity, edge and step."""
+        self, service: str, role: str, *, start_ms: float, step_ms: float, steps: int
+    ) -> dict[tuple[str, str, float], Floats]:
+        """Sum histogram increments by step over replicas: (pool, quantity, edge) -> (steps,).
+
+        An increment belongs to the step in which its interval ends, so that counts stay whole
+        numbers. They come in batches, so that many replicas need no more memory than few.
+        """
+        rows = [row for row in self.series.get((service, role), ()) if row.form == "bucket"]
+        names = sorted({_cell_of(row) for row in rows})
+        places = {name: place for place, name in enumerate(names)}
+        keys = np.array(sorted(row.key for row in rows), dtype=np.uint64)
+        cell_of_key = {row.key: places[_cell_of(row)] for row in rows}
+        cells = np.array([cell_of_key[key] for key in keys.tolist()], dtype=np.int64)
+        counts = np.zeros(len(names) * steps)
         with self._open() as connection:
-            return _frame(
-                run_query(
-                    connection,
-                    "bucket_counts",
-                    service=service,
-                    role=role,
-                    start_ms=start_ms,
-                    step_ms=step_ms,
-                )
-            )
+            found = run_query(connection, "bucket_samples", service=service, role=role)
+            for batch in pa.RecordBatchReader.from_stream(found):
+                key, time_ms, value = (column.to_numpy() for column in batch.columns)
+                step = np.ceil((time_ms - start_ms) / step_ms).astype(np.int64) - 1
+                inside = (step >= 0) & (step < steps)
+                cell = cells[np.searchsorted(keys, key[inside])]
+                np.add.at(counts, cell * steps + step[inside], value[inside])
+        return dict(zip(names, counts.reshape(len(names), steps), strict=True))
 
     def requests(self, service: str, role: str) -> pl.DataFrame:
         """Give the request log of a service by arrival; empty where there is none."""
@@ -111,3 +125,7 @@ class Telemetry:
 def _frame(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     frame: pl.DataFrame = relation.pl()
     return frame
+
+
+def _cell_of(row: SeriesRow) -> tuple[str, str, float]:
+    return row.pool, row.quantity, np.inf if row.le is None else row.le

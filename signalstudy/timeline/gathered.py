@@ -141,21 +141,18 @@ def _buckets(
         return {}
     step_ms = grid.step_seconds * 1000.0
     start_ms = (grid.time_seconds[0] - grid.step_seconds) * 1000.0
-    frame = telemetry.bucket_counts(service, role, start_ms=start_ms, step_ms=step_ms)
+    of_edge = telemetry.bucket_counts(
+        service, role, start_ms=start_ms, step_ms=step_ms, steps=grid.size
+    )
     found: dict[tuple[str, str], Buckets] = {}
-    for (pool, quantity), part in frame.group_by("pool", "quantity", maintain_order=True):
+    for pool, quantity in dict.fromkeys((pool, quantity) for pool, quantity, _ in of_edge):
         mine = [r for r in rows if (r.pool, r.quantity) == (pool, quantity)]
         edges = _shared_edges(mine)
         if edges.size < 2:
             continue
-        counts = np.zeros((edges.size, grid.size))
-        at = np.searchsorted(edges, part["le"].to_numpy())
-        step = part["step"].to_numpy() - 1
-        good = (step >= 0) & (step < grid.size) & (at < edges.size)
-        good &= edges[np.minimum(at, edges.size - 1)] == part["le"].to_numpy()
-        counts[at[good], step[good]] = part["value"].to_numpy()[good]
+        counts = np.array([of_edge[pool, quantity, edge] for edge in edges.tolist()])
         cadence = float(np.median([telemetry.facts[r.key].cadence_ms or 0.0 for r in mine])) / 1e3
-        found[(str(pool), str(quantity))] = Buckets(edges, counts, cadence)
+        found[pool, quantity] = Buckets(edges, counts, cadence)
     return found
 
 

@@ -200,34 +200,18 @@ def test_series_samples_are_those_of_one_service_and_role_without_buckets(connec
     assert found == [(1, 3, 1.0, 5), (1, 9, 2.0, 5)]
 
 
-def test_bucket_counts_belong_to_the_step_in_which_their_interval_ends(connection):
-    rows = [
-        (key, 7, "bucket", 1.0, "engine", "chat", "production", "decode", "ttft", le)
-        for key, le in ((1, 0.5), (2, 0.5), (3, float("inf")))
-    ]
-    series(connection, *rows)
-    table(
+def test_bucket_samples_are_those_of_the_service_and_role(connection):
+    series(
         connection,
-        "parts",
-        "key, time_ms, value, interval_ms",
-        (1, 1010, 2.0, 10),  # ends with the first step
-        (2, 1010, 3.0, 10),  # another replica
-        (1, 1011, 4.0, 12),
-        (3, 1020, 9.0, 10),
+        (1, 7, "bucket", 1.0, "engine", "chat", "production", "decode", "ttft", 0.5),
+        (2, 7, "bucket", 1.0, "engine", "code", "production", "decode", "ttft", 0.5),
+        (3, 7, "bucket", 1.0, "engine", "chat", "pressure-test", "decode", "ttft", 0.5),
+        (4, 7, "gauge", 1.0, "engine", "chat", "production", "decode", "q", None),
     )
-    found = answer(
-        connection,
-        "bucket_counts",
-        service="chat",
-        role="production",
-        start_ms=1000.0,
-        step_ms=10.0,
-    )
-    assert found == [
-        ("decode", "engine", "ttft", 0.5, 1, 5.0, 10),
-        ("decode", "engine", "ttft", 0.5, 2, 4.0, 12),
-        ("decode", "engine", "ttft", float("inf"), 2, 9.0, 10),
-    ]
+    rows = [(key, 1010, 2.0, 10) for key in (1, 2, 3, 4)]
+    table(connection, "parts", "key, time_ms, value, interval_ms", *rows)
+    found = answer(connection, "bucket_samples", service="chat", role="production")
+    assert found == [(1, 1010, 2.0)]
 
 
 def test_requests_come_by_arrival(connection):

@@ -146,10 +146,11 @@ def tables(telemetry):
     samples = {
         name: telemetry.samples(*name).sort("key", "time_ms").rows() for name in telemetry.series
     }
-    counts = {
-        name: telemetry.bucket_counts(*name, start_ms=0.0, step_ms=15_000.0).rows()
-        for name in telemetry.series
-    }
+    counts = {}
+    for name, found in samples.items():
+        start_ms = min((time_ms for _, time_ms, _, _ in found), default=0) - 15_000.0
+        sums = telemetry.bucket_counts(*name, start_ms=start_ms, step_ms=15_000.0, steps=6000)
+        counts[name] = {cell: of_step.tolist() for cell, of_step in sums.items()}
     return rows, telemetry.facts, samples, counts
 
 

@@ -343,3 +343,24 @@ def test_a_service_without_history_does_not_spoil_the_others(tmp_path):
     assert telemetry.services == ("chat", "new")
     assert align(telemetry, "chat") is not None
     assert align(telemetry, "new") is None
+
+
+def test_bucket_counts_belong_to_the_step_in_which_their_interval_ends(tmp_path: Path) -> None:
+    metric = "vllm:time_to_first_token_seconds_bucket"
+    rows = [
+        sample(metric, at, value, le=le, replica=replica)
+        for replica, le, counts in (
+            ("d0", "0.5", {0: 1.0, 10: 3.0, 10.1: 7.0, 20: 7.0}),
+            ("d1", "0.5", {0: 5.0, 10: 8.0}),
+            ("d0", "+Inf", {0: 1.0, 20: 10.0, 400: 99.0}),
+        )
+        for at, value in counts.items()
+    ]
+    telemetry = read(tmp_path, study(written(tmp_path, rows)))
+    found = telemetry.bucket_counts(
+        "chat", "production", start_ms=START * 1e3, step_ms=10_000.0, steps=3
+    )
+    assert {cell: counts.tolist() for cell, counts in found.items()} == {
+        ("decode", "ttft", 0.5): [5.0, 4.0, 0.0],
+        ("decode", "ttft", np.inf): [0.0, 9.0, 0.0],
+    }
