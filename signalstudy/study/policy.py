@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,10 +11,12 @@ import numpy as np
 
 from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
+from signalstudy.policy.trail import trail_entry
 from signalstudy.scalers.promql import alive, one_value
 from signalstudy.study.grafana import signal_promql, stated_queries
 from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
+from signalstudy.threshold.planner import planner_thresholds
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -50,7 +54,24 @@ def policy_of(
         )
     except NotEnoughDataError as error:
         return None, str(error)
-    return policy, ""
+    return _with_planner(policy, study), ""
+
+
+def _with_planner(policy: Policy, study: ServiceStudy) -> Policy:
+    """Add the thresholds of Dynamo's planner to the evidence, which its exporter reads."""
+    if study.timeline is None:
+        return policy
+    document = copy.deepcopy(policy.document)
+    spec = document["spec"]
+    found = planner_thresholds(
+        study.timeline,
+        study.threshold,
+        study.objectives,
+        scale_in_tolerance=spec["proportional"]["scaleInTolerance"],
+        fewest={pool: section["minReplicas"] for pool, section in spec["pools"].items()},
+    )
+    spec["evidence"] += [trail_entry(name, estimate) for name, estimate in found.items()]
+    return replace(policy, document=document)
 
 
 def given_queries(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> dict[str, str]:

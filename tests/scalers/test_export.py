@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from signalstudy.policy.schema import validate_policy
+from signalstudy.policy.yaml_text import dump
 from signalstudy.scalers.export import SCALERS, export, parse_queries
 from signalstudy.scalers.promql import selectors
+from signalstudy.threshold.planner import CACHE_DOWN, CACHE_UP, QUEUE_DOWN, QUEUE_UP
 from signalstudy.vocabulary.errors import ConfigurationError, ExportError, UnknownNameError
 from tests.policy.documents import target
 from tests.scalers.policies import (
@@ -34,6 +37,7 @@ MADE = {
     "aibrix": lambda: policy(schedule=FLOORS),
     "kthena": guarded,
     "dynamo": of_the_planner,
+    "dynamo-plain": lambda: with_evidence(policy()),
     "ray-serve": lambda: unified("running_requests", 16.0, None),
     "prometheus-rules": guarded,
 }
@@ -260,8 +264,51 @@ def test_dynamo_gets_thresholds_of_its_own_signals_or_a_refusal():
     assert planner["decode_scale_up_kv_rate"] > planner["decode_scale_down_kv_rate"]
     assert planner["prefill_scale_up_queue_tokens"] == 9900  # 9000 x 1.1
     assert document["spec"]["sla"] == {"ttft": 1000.0, "itl": 40.0}  # milliseconds
-    with pytest.raises(ExportError, match=r"no evidence for prefill\.inflight_tokens .*; decode"):
+    with pytest.raises(ExportError, match=r"no evidence .* decode_scale_up_kv_rate \(it was"):
         export(policy(), "dynamo")
+
+
+def with_evidence(made, **values):
+    """Add the planner's numbers, as a study that has run on fitting data writes them."""
+    told = {QUEUE_UP: 1178.4, QUEUE_DOWN: 589.2, CACHE_UP: 0.712, CACHE_DOWN: 0.431} | values
+    made.document["spec"]["evidence"] = [
+        {"number": name, "value": value, "status": "ok" if value else "unidentified",
+         "method": f"how {name}", "note": "" if value else "KV occupancy hardly rises."}
+        for name, value in told.items()
+    ]  # fmt: skip
+    validate_policy(made.document, "test")
+    return made
+
+
+def test_dynamo_takes_its_thresholds_from_the_evidence_of_a_policy_on_another_signal():
+    text = export(with_evidence(policy()), "dynamo")
+    (document,) = documents(text)
+    planner = document["spec"]["features"]["planner"]
+    assert planner["prefill_scale_up_queue_tokens"] == 1178
+    assert planner["prefill_scale_down_queue_tokens"] == 589
+    assert (planner["decode_scale_up_kv_rate"], planner["decode_scale_down_kv_rate"]) == (
+        71.2,
+        43.1,
+    )
+    assert planner["mode"] == "disagg"
+    assert planner["decode_engine_num_gpu"] == 2
+    assert "does not follow this policy's signal" in text
+    assert f"# decode_scale_up_kv_rate: how {CACHE_UP}" in text
+    SCALERS["dynamo"].read(text, "test")
+
+
+def test_dynamo_says_which_threshold_the_data_do_not_tell_and_why():
+    with pytest.raises(ExportError, match=r"decode_scale_up_kv_rate \(KV occupancy hardly rises\)"):
+        export(with_evidence(policy(), **{CACHE_UP: None}), "dynamo")
+
+
+def test_dynamo_scales_one_pool_by_its_occupancy():
+    made = with_evidence(unified("decode_tokens_per_second", 1890.0, None))
+    (document,) = documents(export(made, "dynamo"))
+    planner = document["spec"]["features"]["planner"]
+    assert planner["mode"] == "agg"
+    assert "prefill_scale_up_queue_tokens" not in planner
+    SCALERS["dynamo"].read(dump(document), "test")
 
 
 def test_ray_serve_scales_on_ongoing_requests_or_not_at_all():
