@@ -12,6 +12,7 @@ from signalstudy.replay.draws import draw
 from signalstudy.replay.flags import flags_of
 from signalstudy.replay.grounds import iso, lay_grounds
 from signalstudy.replay.history import recorded_run, start_replicas
+from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.lanes import run_lanes
 from signalstudy.replay.manifests import KINDS
 from signalstudy.replay.own_manifest import is_manifest, manifest_controller
@@ -22,6 +23,7 @@ from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from signalstudy.replay.controller import Controller
     from signalstudy.replay.draws import Draws
@@ -49,6 +51,7 @@ def replay_policy(
     attainment: float | None = None,
     startup_seconds: float | None = None,
     gpus_per_replica: Mapping[str, float] | None = None,
+    inventory: str | Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Replay:
     """Replay policies on one service of a study (`study.services[...]`), against rivals.
@@ -58,12 +61,17 @@ def replay_policy(
     drawn, 0 for the estimates alone. `attainment`: what the rivals chosen in hindsight are asked
     for; default: the loosest objective's quantile.
     `startup_seconds`, `gpus_per_replica`: where neither the recording nor its policy says.
+    `inventory`: a file of GPUs and switches in which every decision has to find its place.
     """
     rivals = check_names(engine, against)
     if draws < 0:
         raise ConfigurationError(f"draws is {draws}; it must be 0 or more.")
     grounds = lay_grounds(
-        on, span=span, startup_seconds=startup_seconds, gpus_per_replica=gpus_per_replica
+        on,
+        span=span,
+        startup_seconds=startup_seconds,
+        gpus_per_replica=gpus_per_replica,
+        inventory=None if inventory is None else read_inventory(inventory),
     )
     given = [policies] if isinstance(policies, Policy) else list(policies)
     drawn = draw(grounds, draws, seed)
@@ -189,6 +197,11 @@ def _run_each(
 def _notes(grounds: Grounds) -> tuple[str, ...]:
     """Say what limits the replay as a whole."""
     said = []
+    if grounds.site is not None:
+        said.append(
+            "The inventory bounds policies and scalers. What really happened and plans made in "
+            "hindsight are not bound by it."
+        )
     hours = grounds.censored.sum() * grounds.step_seconds / 3600.0
     if hours:
         said.append(
