@@ -3,8 +3,7 @@
 #   make demo    install what the lock says, study the shipped sample, say where the report is
 #   make test    the same with the tools of development, then every test
 #   make lint    ruff, mypy, import-linter, sqlfluff
-#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make calibrate
-#   make bench   the main job, timed;  make bench-evidence  a fleet's evidence (BENCH_ARGS=--full)
+#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make calibrate
 #   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS);  make clean
 
 VENV := .venv
@@ -22,10 +21,10 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence calibrate fuzz clean
+.PHONY: help demo test lint wheel check-wheel lock bench calibrate fuzz clean
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,7s/^# *//p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
@@ -50,8 +49,8 @@ check-wheel: wheel
 
 lock: $(VENV)/.dev
 	$(PIP) install "uv>=0.5"
-	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group build --output-file requirements.txt pyproject.toml
-	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group dev --output-file requirements-dev.txt pyproject.toml
+	$(BIN)/python -m uv pip compile $(LOCK_OPTIONS) --group build --constraint requirements-dev.txt --output-file requirements.txt pyproject.toml
 
 # one lock for Linux and macOS, x86 and arm, every Python we support; it names no index
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
@@ -61,9 +60,6 @@ fuzz: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
-
-bench-evidence: $(VENV)/.dev
-	$(BIN)/python benchmarks/evidence/run.py $(BENCH_ARGS)
 
 # about a minute a cell and 50 records on one core
 calibrate: $(VENV)/.dev

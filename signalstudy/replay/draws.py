@@ -111,17 +111,12 @@ def lags(grounds: Grounds, pool: str, signal: str, z: Floats) -> Floats:
 def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
     """Give what a signal is multiplied by, step by step (lanes, n): noise of its own.
 
-    Its size is the noise of the recorded signal over a minute, less what demand itself trembles
-    (which drives the replay anyway), as white noise of the steps.
+    Its size is the noise of its own over a minute, as white noise of the steps.
     """
-    series = find_series(grounds.whole, pool, signal)
-    step_seconds = grounds.step_seconds
-    own = None if series is None else noise_ratio(series.values, step_seconds)
-    of_demand = noise_ratio(grounds.pools[pool].work, step_seconds) or 0.0
-    minute = np.sqrt(max((own or 0.0) ** 2 - of_demand**2, 0.0))
+    minute = noise_of_a_minute(grounds, pool, signal)
     if not minute:
         return np.ones((1, 1))
-    per_step = minute * np.sqrt(max(WINDOW_SECONDS / step_seconds, 1.0))
+    per_step = minute * np.sqrt(max(WINDOW_SECONDS / grounds.step_seconds, 1.0))
     key = f"{pool}.{signal}".encode()
     drawn = np.stack([
         np.random.default_rng([draws.seed, draws.first_lane + lane, *key]).standard_normal(
@@ -130,3 +125,15 @@ def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
         for lane in range(draws.lanes)
     ])  # fmt: skip
     return np.asarray(np.maximum(1.0 + per_step * drawn, 0.0))
+
+
+def noise_of_a_minute(grounds: Grounds, pool: str, signal: str) -> float:
+    """Give a signal's own relative noise as the mean of a minute has it.
+
+    It is the noise of the recorded signal, less what demand itself trembles (which drives the
+    replay anyway).
+    """
+    series = find_series(grounds.whole, pool, signal)
+    own = None if series is None else noise_ratio(series.values, grounds.step_seconds)
+    of_demand = noise_ratio(grounds.pools[pool].work, grounds.step_seconds) or 0.0
+    return float(np.sqrt(max((own or 0.0) ** 2 - of_demand**2, 0.0)))

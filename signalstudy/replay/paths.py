@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from signalstudy.replay.placement import Placed
-
     Floats = NDArray[np.float64]
 
 
@@ -58,11 +56,7 @@ class PoolPath:
 
 @dataclass(slots=True)
 class Journey:
-    """A run: its pools, and what the controller of lane 0 saw (n,), by name; NaN: nothing.
-
-    `placed`: how its decisions found places, None where no inventory bounds the fleet.
-    """
+    """A run: its pools, and what the controller of lane 0 saw (n,), by name; NaN: nothing."""
 
     pools: dict[str, PoolPath]
     seen: dict[str, Floats] = field(default_factory=dict)
-    placed: Placed | None = None

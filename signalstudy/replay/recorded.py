@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.policy import Policy
 from signalstudy.replay.clairvoyant import clairvoyant, fixed_peak
 from signalstudy.replay.controller import policy_controller
 from signalstudy.replay.draws import draw
+from signalstudy.replay.engine.replay import replay_in_engine
 from signalstudy.replay.flags import flags_of
 from signalstudy.replay.grounds import iso, lay_grounds
 from signalstudy.replay.history import recorded_run, start_replicas
-from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.lanes import run_lanes
 from signalstudy.replay.manifests import KINDS
 from signalstudy.replay.own_manifest import is_manifest, manifest_controller
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from signalstudy.replay.replay import Run
 
 DRAWS = 100
-ENGINES = ("recorded",)
-LATER_ENGINES = ("dynamo",)
+ENGINES = ("recorded", "dynamo")
 IN_HINDSIGHT = {"fixed-peak": fixed_peak, "clairvoyant": clairvoyant}
 RIVALS = (*IN_HINDSIGHT, *KINDS, "heteroscale")
 MOST_DECISIONS, FEWEST_LANES = 80_000, 6
@@ -51,7 +50,10 @@ def replay_policy(
     attainment: float | None = None,
     startup_seconds: float | None = None,
     gpus_per_replica: Mapping[str, float] | None = None,
-    inventory: str | Path | None = None,
+    trace: str | Path | None = None,
+    profile: str | Path | None = None,
+    scale: float = 1.0,
+    jobs: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Replay:
     """Replay policies on one service of a study (`study.services[...]`), against rivals.
@@ -61,26 +63,59 @@ def replay_policy(
     drawn, 0 for the estimates alone. `attainment`: what the rivals chosen in hindsight are asked
     for; default: the loosest objective's quantile.
     `startup_seconds`, `gpus_per_replica`: where neither the recording nor its policy says.
-    `inventory`: a file of GPUs and switches in which every decision has to find its place.
+    For the engine "dynamo" alone, `trace`: the requests, a Mooncake or request log file (default:
+    drawn from the study); `profile`: the timing, an NPZ (default: fitted to the study); `scale`:
+    times the requests; `jobs`: runs side by side (default: the processors).
     """
     rivals = check_names(engine, against)
     if draws < 0:
         raise ConfigurationError(f"draws is {draws}; it must be 0 or more.")
-    grounds = lay_grounds(
-        on,
-        span=span,
-        startup_seconds=startup_seconds,
-        gpus_per_replica=gpus_per_replica,
-        inventory=None if inventory is None else read_inventory(inventory),
-    )
     given = [policies] if isinstance(policies, Policy) else list(policies)
+    named = list(zip(_names(given), given, strict=True))
+    shared: dict[str, Any] = {
+        "rivals": rivals,
+        "may_leave_out": "all" in against,
+        "span": span,
+        "seed": seed,
+        "attainment": attainment,
+        "startup_seconds": startup_seconds,
+        "gpus_per_replica": gpus_per_replica,
+        "progress": progress,
+    }
+    if engine == "dynamo":
+        return replay_in_engine(
+            named, on, trace=trace, profile=profile, scale=scale, jobs=jobs, **shared
+        )
+    if trace is not None or profile is not None or scale != 1.0:
+        raise ConfigurationError(
+            "--trace, --profile, --scale: the recorded replay has the study's own demand. They are "
+            "for --engine dynamo."
+        )
+    return _replay_recorded(named, on, draws=draws, **shared)
+
+
+def _replay_recorded(
+    named: Sequence[tuple[str, Policy]],
+    on: Studied,
+    *,
+    rivals: Sequence[str],
+    may_leave_out: bool,
+    span: tuple[float | None, float | None],
+    draws: int,
+    seed: int,
+    attainment: float | None,
+    startup_seconds: float | None,
+    gpus_per_replica: Mapping[str, float] | None,
+    progress: Callable[[str], None],
+) -> Replay:
+    """Replay named policies and rivals on the study's own demand."""
+    grounds = lay_grounds(
+        on, span=span, startup_seconds=startup_seconds, gpus_per_replica=gpus_per_replica
+    )
     drawn = draw(grounds, draws, seed)
     start = start_replicas(grounds)
     asked = grounds.asked_attainment if attainment is None else attainment
-    controllers = [
-        policy_controller(policy, grounds, name)
-        for policy, name in zip(given, _names(given), strict=True)
-    ]
+    controllers = [policy_controller(policy, grounds, name) for name, policy in named]
     runs = [recorded_run(grounds, drawn)]
     for controller in controllers:
         progress(f"replaying {controller.name}")
@@ -91,12 +126,12 @@ def replay_policy(
         try:
             runs.append(_rival(name, grounds, drawn, start, asked))
         except NotEnoughDataError as error:
-            if "all" not in against:
+            if not may_leave_out:
                 raise
             left_out.append(str(error))
     return Replay(
         service=grounds.service,
-        engine=engine,
+        engine="recorded",
         start=iso(grounds.time_seconds[0] - grounds.step_seconds),
         end=iso(grounds.time_seconds[-1]),
         requests=grounds.requests,
@@ -112,10 +147,6 @@ def replay_policy(
 
 def check_names(engine: str, against: Sequence[str]) -> list[str]:
     """Give the rivals asked for in order; errors name what is not there or not yet built."""
-    if engine in LATER_ENGINES:
-        raise ConfigurationError(
-            f"--engine {engine}: this engine is not yet built. Built: {', '.join(ENGINES)}."
-        )
     if engine not in ENGINES:
         raise unknown_name("--engine", "engine", engine, ENGINES)
     asked = [name for one in against for name in (RIVALS if one == "all" else (one,))]
@@ -149,7 +180,12 @@ def _rival(
         def make() -> Controller:
             return manifest_controller(name, grounds)[0]
     else:
-        make, said = tuned_rival(name, grounds, drawn, start, asked)
+        tuned = tuned_rival(name, grounds, drawn, start, asked)
+        said = tuned.said
+
+        def make() -> Controller:
+            return tuned.make()[0]
+
     if name == "heteroscale":
         return replace(_run(make(), grounds, drawn, start), given=said)
     return _run_each(make, said, grounds, drawn, start)
@@ -197,11 +233,6 @@ def _run_each(
 def _notes(grounds: Grounds) -> tuple[str, ...]:
     """Say what limits the replay as a whole."""
     said = []
-    if grounds.site is not None:
-        said.append(
-            "The inventory bounds policies and scalers. What really happened and plans made in "
-            "hindsight are not bound by it."
-        )
     hours = grounds.censored.sum() * grounds.step_seconds / 3600.0
     if hours:
         said.append(

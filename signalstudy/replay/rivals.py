@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from signalstudy.replay.manifests import Options, contender, options_of
 from signalstudy.replay.score import score_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from signalstudy.replay.controller import Controller
     from signalstudy.replay.draws import Draws
@@ -20,17 +21,37 @@ if TYPE_CHECKING:
     from signalstudy.replay.manifests import Choice
 
     Given = Mapping[str, Choice]
-    Make = Callable[[Given], tuple[Controller, str]]
 
 TRAINING_SHARE = 0.5
 LONGEST_TRAINING_SECONDS = 86400.0
 """A day holds the rhythm that a target has to stand."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A rival with the choice that suits it best, and what it might have been given instead.
+
+    `said`: what it was given, and how that was found.
+    """
+
+    name: str
+    training: Grounds
+    options: Mapping[str, Options]
+    given: Given
+    said: str
+
+    def make(self, given: Given | None = None) -> tuple[Controller, str]:
+        """Give a new controller, with another choice if one is given, and what it was given.
+
+        Each that is made remembers what it did, and nothing of the others.
+        """
+        return rival_of(self.name, self.training, self.given if given is None else given)
+
+
 def tuned_rival(
     name: str, grounds: Grounds, draws: Draws, start: Mapping[str, float], asked: float
-) -> tuple[Callable[[], Controller], str]:
-    """Give what makes a rival with the choice that suits it best, and what it was given.
+) -> Tuned:
+    """Give a rival with the choice that suits it best.
 
     Best on the training part is the cheapest that keeps `asked` of the requests, else the one that
     keeps most. All pools' targets are moved together first, then their floors, then each target.
@@ -39,13 +60,15 @@ def tuned_rival(
     """
     estimate = draws.part(slice(0, 1))
     training = training_part(grounds)
-    make, options = _rival(name, training)
+    options = _options(name, training)
     tried: dict[tuple[Choice, ...], tuple[bool, float]] = {}
 
     def worth(given: Given) -> tuple[bool, float]:
         key = tuple(given.values())
         if key not in tried:
-            tried[key] = _worth(make(given)[0], training, estimate, start, asked)
+            tried[key] = _worth(
+                rival_of(name, training, given)[0], training, estimate, start, asked
+            )
         return tried[key]
 
     best: Given = {pool: one.middle for pool, one in options.items()}
@@ -61,9 +84,9 @@ def tuned_rival(
     misses, value = worth(best)
     hours = training.time_seconds.size * grounds.step_seconds / 3600.0
     found = f"none kept {asked:g}, this one {-value:.4g}" if misses else f"{value:.4g} GPU-hours"
-    said = f"{make(best)[1]}; the best of {len(tried)} tried on {hours:.3g} h of the first half"
-    # Each that is made remembers what it did, and nothing of the others.
-    return lambda: make(best)[0], f"{said} ({found})."
+    given_said = rival_of(name, training, best)[1]
+    said = f"{given_said}; the best of {len(tried)} tried on {hours:.3g} h of the first half"
+    return Tuned(name, training, options, best, f"{said} ({found}).")
 
 
 def _sweeps(options: Mapping[str, Options]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -95,11 +118,17 @@ def held_within(start: Mapping[str, float], controller: Controller) -> dict[str,
     }
 
 
-def _rival(name: str, training: Grounds) -> tuple[Make, dict[str, Options]]:
+def rival_of(name: str, training: Grounds, given: Given) -> tuple[Controller, str]:
+    """Give a rival with a choice, and what it was given."""
     if name == "heteroscale":
-        shares = {"both": Options(SHARES_OF_CAPACITY)}
-        return (lambda given: heteroscale(training, given["both"].share)), shares
-    return (lambda given: contender(name, training, given)), options_of(name, training)
+        return heteroscale(training, given["both"].share)
+    return contender(name, training, given)
+
+
+def _options(name: str, training: Grounds) -> dict[str, Options]:
+    if name == "heteroscale":
+        return {"both": Options(SHARES_OF_CAPACITY)}
+    return options_of(name, training)
 
 
 def _worth(

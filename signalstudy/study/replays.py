@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from signalstudy.config import read_config
 from signalstudy.policy.read import read_policy
 from signalstudy.replay.grounds import WORKING_POOLS
-from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
 from signalstudy.replay.replay import replays_json
 from signalstudy.study.candidates import replay_candidates
@@ -42,28 +41,29 @@ def replay_files(
     draws: int = DRAWS,
     attainment: float | None = None,
     candidates: bool = False,
-    inventory: Path | None = None,
+    trace: Path | None = None,
+    profile: Path | None = None,
+    scale: float = 1.0,
+    jobs: int | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> list[Replay]:
     """Replay policy files on the study that `on` describes, one Replay a service.
 
     A policy is replayed on the service it names; a lone service takes any policy. `against`: rivals
     or manifest files, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
-    `candidates`: a policy for every usable signal of every service as well. `inventory`: a file of
-    GPUs and switches.
+    `candidates`: a policy for every usable signal of every service as well.
     """
     if not paths and not candidates:
         raise ConfigurationError("Nothing to replay: name a policy file, or say --candidates.")
     rivals = [name.strip() for name in against.split(",") if name.strip()]
     check_names(engine, rivals)  # before the study is run
-    if inventory is not None:
-        read_inventory(inventory)
     span = (_seconds("--from", since), _seconds("--to", until))
     policies = [read_policy(path) for path in paths]
     study = run_study(on, out=out, service=service, progress=progress)
     provisioning = read_config(on).provisioning
     gpus = {pool: number for pool in WORKING_POOLS if (number := provisioning.gpus_of(pool))}
     options: dict[str, Any] = {
+        "engine": engine,
         "against": rivals,
         "span": span,
         "draws": draws,
@@ -71,7 +71,10 @@ def replay_files(
         "attainment": attainment,
         "startup_seconds": provisioning.startup_seconds,
         "gpus_per_replica": gpus,
-        "inventory": inventory,
+        "trace": trace,
+        "profile": profile,
+        "scale": scale,
+        "jobs": jobs,
         "progress": progress,
     }
     given = _by_service(study, policies)

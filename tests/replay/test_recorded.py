@@ -317,7 +317,6 @@ def test_the_replay_is_json_with_what_the_contract_names():
 @pytest.mark.parametrize(
     ("options", "error", "sentence"),
     [
-        ({"engine": "dynamo"}, ConfigurationError, "not yet built. Built: recorded"),
         ({"engine": "magic"}, UnknownNameError, "unknown engine 'magic'"),
         ({"against": ["fixed-peek"]}, UnknownNameError, "Did you mean 'fixed-peak'"),
         ({"span": (0.0, 100.0)}, ConfigurationError, "It has 2026-01-05T00:00:00Z to"),
