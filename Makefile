@@ -3,7 +3,8 @@
 #   make demo    install what the lock says, study the shipped sample, say where the report is
 #   make test    the same with the tools of development, then every test
 #   make lint    ruff, mypy, import-linter, sqlfluff
-#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make bench;  make calibrate
+#   make wheel   build dist/*.whl;  make lock  compile the locks again;  make calibrate
+#   make bench   the main job, timed;  make bench-evidence  a fleet's evidence (BENCH_ARGS=--full)
 #   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS);  make clean
 
 VENV := .venv
@@ -21,10 +22,10 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench calibrate fuzz clean
+.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence calibrate fuzz clean
 
 help:
-	@sed -n '3,7s/^# *//p' Makefile
+	@sed -n '3,8s/^# *//p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
@@ -60,6 +61,9 @@ fuzz: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py
+
+bench-evidence: $(VENV)/.dev
+	$(BIN)/python benchmarks/evidence/run.py $(BENCH_ARGS)
 
 # about a minute a cell and 50 records on one core
 calibrate: $(VENV)/.dev

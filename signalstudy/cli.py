@@ -300,6 +300,7 @@ def lint_files(
 @click.option("--from", "since", metavar="TIME", help="Replay from this time (ISO 8601, UTC).")
 @click.option("--to", "until", metavar="TIME", help="Replay up to this time.")
 @click.option("--against", default="", metavar="NAME|FILE,...|all", help="Rivals or manifests.")
+@click.option("--inventory", type=Path, metavar="FILE", help="GPUs and switches to place on.")
 @click.option("--draws", type=click.IntRange(0), default=100, help="Draws for the intervals.")
 @click.option("--attainment", type=click.FloatRange(0, 1), help="What fixed-peak must reach.")
 @_common

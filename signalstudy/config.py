@@ -49,6 +49,12 @@ def _objective_signal(value: Any) -> Any:
     return value
 
 
+def _quantile(value: Any) -> Any:
+    if isinstance(value, int | float) and 1 < value < 100:
+        raise ValueError(f"a quantile is a share; p{value:g} is {value / 100:g}")
+    return value
+
+
 Expression = Annotated[str, AfterValidator(_expression)]
 
 
@@ -79,7 +85,7 @@ class ObjectiveSection(Strict):
     """One [[objectives]]: a latency, a quantile and a limit."""
 
     signal: Annotated[Literal["ttft", "tbt", "e2e"], BeforeValidator(_objective_signal)]
-    quantile: Annotated[float, Field(gt=0, lt=1)]
+    quantile: Annotated[float, Field(gt=0, lt=1), BeforeValidator(_quantile)]
     at_most_seconds: PositiveSeconds
     service: Expression | None = None
 

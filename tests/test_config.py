@@ -115,7 +115,7 @@ WRONG = {
     ),
     "a percentile for a quantile": (
         SMALLEST + OBJECTIVE.format('"ttft"', 99, 1),
-        ("[[objectives]] 1", "quantile", "99"),
+        ("[[objectives]] 1", "quantile", "p99 is 0.99"),
     ),
     "an endless limit": (SMALLEST + OBJECTIVE.format('"ttft"', 0.9, "inf"), ("at_most_seconds",)),
     "a limit of nothing": (SMALLEST + OBJECTIVE.format('"ttft"', 0.9, 0), ("at_most_seconds",)),

@@ -41,6 +41,7 @@ def flags_of(
         needed = path.offered[0] / (draws.capacity[name][0] * step)
         said += _never(name, path.asked[0], _a_minute(needed, step))
         said += _pinned(name, path.asked[0], path.wait_seconds[0], bounds.get(name))
+        said += _unplaced(name, path, step)
     return tuple(said)
 
 
@@ -91,3 +92,14 @@ def _pinned(
     share = float(((asked >= bounds[1]) & (wait_seconds > 0.0)).mean())
     if share > PINNED_SHARE:
         yield f"{pool} wanted more than maxReplicas {bounds[1]} for {share:.0%} of the time."
+
+
+def _unplaced(pool: str, path: PoolPath, step_seconds: float) -> Iterator[str]:
+    if path.unplaced is None or not path.unplaced[0].any():
+        return
+    missing = path.unplaced[0]
+    lasted = spoken_duration(float((missing > 0.0).sum()) * step_seconds)
+    yield (
+        f"No place: for {lasted} up to {missing.max():g} more replicas of {pool} were wanted than "
+        "the inventory could take."
+    )

@@ -17,6 +17,7 @@ from signalstudy.replay.offered import (
     spread,
     tokens_per_request,
 )
+from signalstudy.replay.placement import site_of
 from signalstudy.replay.relations import Relation, seen_relation
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.policy import Policy
     from signalstudy.ranking.ranking import Ranking
+    from signalstudy.replay.inventory import Inventory
+    from signalstudy.replay.placement import Site
     from signalstudy.threshold.threshold import Capacity, PdRatio, Threshold
     from signalstudy.timeline.timeline import PoolTimeline, SloCounts, Timeline
     from signalstudy.vocabulary.objectives import Objective
@@ -107,7 +110,7 @@ class Grounds:
 
     `known`: demand is known. `censored`: the recording served less than was offered. `weights`:
     requests that arrive (work, where none are counted), by which attainment is weighted. `whole`:
-    the timeline of the study.
+    the timeline of the study. `site`: the places of an inventory, None where nothing bounds it.
     """
 
     service: str
@@ -123,6 +126,7 @@ class Grounds:
     whole: Timeline
     studied: Studied
     notes: tuple[str, ...] = ()
+    site: Site | None = None
 
     @property
     def asked_attainment(self) -> float:
@@ -171,11 +175,12 @@ def lay_grounds(
     span: tuple[float | None, float | None] = (None, None),
     startup_seconds: float | None = None,
     gpus_per_replica: Mapping[str, float] | None = None,
+    inventory: Inventory | None = None,
 ) -> Grounds:
     """Take from a study what a replay stands on; errors say what is missing.
 
     `span`: Unix seconds, None for the ends of the recording. `startup_seconds`: where the
-    recording shows no start-ups.
+    recording shows no start-ups. `inventory`: where replicas may stand.
     """
     timeline = _timeline(studied)
     rows = _rows(timeline, span)
@@ -201,6 +206,10 @@ def lay_grounds(
     assert first is not None  # noqa: S101 - said above; for the type checker
     work = np.nan_to_num(first.per_second) * known * timeline.step_seconds
     weights = offered_requests(timeline, work)
+    site = None
+    if inventory is not None:
+        bears = {name: pool.capacity.per_replica.value or 1.0 for name, pool in pools.items()}
+        site = site_of(inventory, {name: pool.gpus for name, pool in pools.items()}, bears)
     return Grounds(
         service=studied.service,
         time_seconds=timeline.time_seconds[rows],
@@ -215,6 +224,7 @@ def lay_grounds(
         whole=timeline,
         studied=studied,
         notes=tuple(dict.fromkeys(filter(None, notes))),
+        site=site,
     )
 
 

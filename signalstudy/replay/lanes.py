@@ -7,20 +7,23 @@ goes back to the first step at which it would act. The result is that of decidin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from signalstudy.policy.state import Observation, Reading, State
 from signalstudy.replay.draws import lags, noise
-from signalstudy.replay.fluid import Flow, flow, handed_on
+from signalstudy.replay.fluid import flow, handed_on
 from signalstudy.replay.latencies import typical_latency
 from signalstudy.replay.paths import Journey, PoolPath
+from signalstudy.replay.placement import Placed, settle
 from signalstudy.replay.relations import Relation, find_series, seen_relation
+from signalstudy.replay.stands import Block, PoolStand, SignalStand
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from signalstudy.replay.controller import Controller, Reads
@@ -39,48 +42,6 @@ LEAST_KNOWN_SHARE = 0.5
 NOTHING_BUT_A_QUEUE = Relation(np.zeros(1), np.zeros(1), 0.0, 0.0)
 
 
-@dataclass(slots=True)
-class _Pool:
-    """Where each lane stands in one pool, (lanes,)."""
-
-    path: PoolPath
-    capacity: Floats
-    asked: Floats
-    settled_at: Integers
-    waiting: Floats
-    out_at: Floats
-    in_at: Floats
-
-
-@dataclass(slots=True)
-class _Seen:
-    """One signal as it was measured: cumulated over time (lanes, n + block + 1).
-
-    `per_wait`: what a second of waiting adds to it (a latency), `per_work`: what waiting work adds
-    (a queue, in requests).
-    """
-
-    reads: Reads
-    relation: Relation | None
-    noise: Floats
-    lag_steps: Floats
-    total: Floats
-    per_wait: float
-    per_work: float
-
-
-@dataclass(slots=True)
-class _Block:
-    """The steps that are run ahead: (lanes in it, block). `cells`: where they lie in a path."""
-
-    lanes: Integers
-    steps: Integers
-    cells: Integers
-    ready: dict[str, Floats] = field(default_factory=dict)
-    flows: dict[str, Flow] = field(default_factory=dict)
-    handed: Floats | None = None
-
-
 def run_lanes(
     controller: Controller, grounds: Grounds, draws: Draws, start: dict[str, float]
 ) -> Journey:
@@ -95,6 +56,7 @@ def run_lanes(
             return Journey(
                 {name: pool.path.until(loop.steps) for name, pool in loop.pools.items()},
                 {key: values[: loop.steps] for key, values in loop.witnessed.items()},
+                loop.placed,
             )
         loop.advance(lanes)
 
@@ -121,25 +83,35 @@ class _Loop:
         }
         self.totals = {name: _cumulated(work) for name, work in self.arrivals.items()}
         self.handed_before = np.zeros(draws.lanes)
+        site = grounds.site
+        self.fleets = [] if site is None else [settle(site, start) for _ in range(draws.lanes)]
+        self.placed = Placed.empty(draws.lanes) if self.fleets else None
         self.pools = {name: self._pool(draws, name, float(start[name])) for name in grounds.pools}
         self.seen = [self._seen(reads, draws) for reads in controller.reads]
         keys = [*(reads.key for reads in controller.reads), *controller.latencies]
         self.witnessed = {key: np.full(self.width, np.nan) for key in keys}
 
-    def _pool(self, draws: Draws, name: str, replicas: float) -> _Pool:
+    def _pool(self, draws: Draws, name: str, replicas: float) -> PoolStand:
         shape = (draws.lanes, self.steps + self.block)
         never = np.full(draws.lanes, -np.inf)
-        return _Pool(
-            path=PoolPath(*(np.zeros(shape) for _ in range(4))),
+        path = PoolPath(*(np.zeros(shape) for _ in range(4)))
+        strength = np.full(draws.lanes, replicas)
+        if self.fleets:
+            path.strength, path.unplaced = np.zeros(shape), np.zeros(shape)
+            strength[:] = self.fleets[0].strength(name, np.zeros(1, dtype=np.int64))
+        return PoolStand(
+            path=path,
             capacity=draws.saturation[name] * self.step_seconds,
             asked=np.full(draws.lanes, replicas),
             settled_at=np.zeros(draws.lanes, dtype=np.int64),
             waiting=np.zeros(draws.lanes),
             out_at=never,
             in_at=never.copy(),
+            strength=strength,
+            refused=np.full(draws.lanes, np.nan),
         )
 
-    def _seen(self, reads: Reads, draws: Draws) -> _Seen:
+    def _seen(self, reads: Reads, draws: Draws) -> SignalStand:
         pool = self.grounds.pools[reads.pool]
         relation = None
         if reads.signal != pool.capacity.signal:
@@ -149,7 +121,7 @@ class _Loop:
             drawn = np.concatenate([drawn, np.ones((draws.lanes, self.block))], axis=1)
         lag = lags(self.grounds, reads.pool, reads.signal, draws.z) / self.step_seconds
         total = np.zeros((draws.lanes, self.steps + self.block + 1))
-        return _Seen(reads, relation, drawn, lag, total, *self._queueing(reads))
+        return SignalStand(reads, relation, drawn, lag, total, *self._queueing(reads))
 
     def _queueing(self, reads: Reads) -> tuple[float, float]:
         """Say what a queue adds to a signal that speaks of waiting."""
@@ -183,7 +155,7 @@ class _Loop:
     def advance(self, lanes: Integers) -> None:
         """Run a block ahead, keep it up to the first step at which a lane acts."""
         steps = self.at[lanes, None] + np.arange(self.block)
-        block = _Block(lanes, steps, lanes[:, None] * self.width + steps)
+        block = Block(lanes, steps, lanes[:, None] * self.width + steps)
         for name in self.pools:
             self._run_pool(name, block)
         state, observation = self._state(block), self._observation(block)
@@ -193,17 +165,26 @@ class _Loop:
         for name, replicas in asked.items():
             acts |= replicas != self.pools[name].asked[lanes, None]
         acts &= is_time
+        if self.fleets:
+            acts &= ~self._is_refused(asked, block)
         does_act = acts.any(axis=1)
         last = np.where(does_act, acts.argmax(axis=1), self.block - 1)
         self._keep(block, last)
         rows = np.flatnonzero(does_act)
         if rows.size:
-            for name, replicas in asked.items():
-                wanted = np.broadcast_to(replicas, steps.shape)[rows, last[rows]]
-                self._act(name, lanes[rows], steps[rows, last[rows]], wanted)
+            at = last[rows]
+            wanted = {
+                name: np.broadcast_to(replicas, steps.shape)[rows, at]
+                for name, replicas in asked.items()
+            }
+            if self.fleets:
+                self._place(lanes[rows], steps[rows, at], wanted)
+            else:
+                for name, replicas in wanted.items():
+                    self._act(name, lanes[rows], steps[rows, at], replicas)
         self.at[lanes] += last + 1
 
-    def _run_pool(self, name: str, block: _Block) -> None:
+    def _run_pool(self, name: str, block: Block) -> None:
         pool, rows = self.pools[name], block.lanes[:, None]
         planned = pool.path.ready.reshape(-1)[block.cells]
         ready = np.where(block.steps >= pool.settled_at[rows], pool.asked[rows], planned)
@@ -213,17 +194,21 @@ class _Loop:
             handed = handed_on(waiting, block.steps, self.totals["prefill"], self.totals["decode"])
             before = np.concatenate([self.handed_before[rows], handed[:, :-1]], axis=1)
             offered, block.handed = np.maximum(handed - before, 0.0), handed
+        path, bears = pool.path, ready
+        if path.strength is not None:
+            bears = path.strength.reshape(-1)[block.cells]
+            bears = np.where(block.steps >= pool.settled_at[rows], pool.strength[rows], bears)
+            path.strength.reshape(-1)[block.cells] = bears
         found = flow(
-            offered, ready * pool.capacity[rows], pool.waiting[block.lanes], self.step_seconds
+            offered, bears * pool.capacity[rows], pool.waiting[block.lanes], self.step_seconds
         )
-        block.ready[name], block.flows[name] = ready, found
-        path = pool.path
+        block.ready[name], block.bears[name], block.flows[name] = ready, bears, found
         path.asked.reshape(-1)[block.cells] = pool.asked[rows]
         path.ready.reshape(-1)[block.cells] = ready
         path.offered.reshape(-1)[block.cells] = offered
         path.wait_seconds.reshape(-1)[block.cells] = found.wait_seconds
 
-    def _state(self, block: _Block) -> State:
+    def _state(self, block: Block) -> State:
         rows = block.lanes[:, None]
         now = self.grounds.time_seconds[0] + self.step_seconds * block.steps
         return State(
@@ -234,7 +219,7 @@ class _Loop:
             {name: pool.in_at[rows] for name, pool in self.pools.items()},
         )
 
-    def _observation(self, block: _Block) -> Observation:
+    def _observation(self, block: Block) -> Observation:
         readings = {seen.reads.key: Reading(self._read(seen, block)) for seen in self.seen}
         for key, latency in self.controller.latencies.items():
             readings[key] = Reading(self._latency(latency, block))
@@ -244,12 +229,15 @@ class _Loop:
                 self.witnessed[key][block.steps[0]] = value
         return Observation(readings)
 
-    def _read(self, seen: _Seen, block: _Block) -> Floats:
+    def _read(self, seen: SignalStand, block: Block) -> Floats:
         """Average a signal over its window, as it was a lag ago; NaN where too little is known."""
         reads, rows = seen.reads, block.lanes[:, None]
         ready, served = block.ready[reads.pool], block.flows[reads.pool].served / self.step_seconds
-        per_replica = np.divide(served, ready, out=np.zeros(served.shape), where=ready > 0)
-        value = served if reads.is_total else per_replica
+        value = served
+        if not reads.is_total:
+            value = np.divide(served, ready, out=np.zeros(served.shape), where=ready > 0)
+        bears = block.bears[reads.pool]
+        per_replica = np.divide(served, bears, out=np.zeros(served.shape), where=bears > 0)
         if seen.relation is not None:
             value = seen.relation.at(per_replica) * (ready if reads.is_total else 1.0)
         if seen.per_wait:
@@ -278,22 +266,22 @@ class _Loop:
             mean = mean * np.divide(ready, asked, out=np.ones(ready.shape), where=asked > 0)
         return np.asarray(mean)
 
-    def _latency(self, latency: str, block: _Block) -> Floats:
+    def _latency(self, latency: str, block: Block) -> Floats:
         """Give a latency where work waits; NaN, not late, where none does."""
         for one in self.grounds.objectives:
             if one.objective.signal != latency:
                 continue
-            found, ready = block.flows[one.pool], block.ready[one.pool]
+            found, bears = block.flows[one.pool], block.bears[one.pool]
             if not found.wait_seconds.any():
                 break
             per_replica = np.divide(
-                found.served / self.step_seconds, ready, out=np.zeros(ready.shape), where=ready > 0
+                found.served / self.step_seconds, bears, out=np.zeros(bears.shape), where=bears > 0
             )
             seconds = typical_latency(one, per_replica, found.wait_seconds)
             return np.where(found.wait_seconds > 0.0, seconds, np.nan)
         return np.asarray(np.nan)
 
-    def _keep(self, block: _Block, last: Integers) -> None:
+    def _keep(self, block: Block, last: Integers) -> None:
         row = np.arange(block.lanes.size)
         for name, pool in self.pools.items():
             pool.waiting[block.lanes] = block.flows[name].waiting[row, last]
@@ -324,6 +312,42 @@ class _Loop:
         now = self.grounds.time_seconds[0] + self.step_seconds * steps
         pool.out_at[lanes] = np.where(wanted > before, now, pool.out_at[lanes])
         pool.in_at[lanes] = np.where(wanted < before, now, pool.in_at[lanes])
+
+    def _is_refused(self, asked: Mapping[str, Floats], block: Block) -> Booleans:
+        """Say where the controller asks for what has found no place; and count what is missing."""
+        rows = block.lanes[:, None]
+        refused = np.ones(block.steps.shape, dtype=bool)
+        for name, replicas in asked.items():
+            refused &= replicas == self.pools[name].refused[rows]
+        for name, replicas in asked.items():
+            pool = self.pools[name]
+            missing = np.where(refused, np.maximum(replicas - pool.asked[rows], 0.0), 0.0)
+            if pool.path.unplaced is not None:
+                pool.path.unplaced.reshape(-1)[block.cells] = missing
+        return refused
+
+    def _place(self, lanes: Integers, steps: Integers, wanted: Mapping[str, Floats]) -> None:
+        """Do what finds a place, lane by lane; remember what does not."""
+        assert self.placed is not None  # noqa: S101 - there are fleets; for the type checker
+        for row, (lane, step) in enumerate(zip(lanes.tolist(), steps.tolist(), strict=True)):
+            fleet = self.fleets[lane]
+            asks = {name: int(replicas[row]) for name, replicas in wanted.items()}
+            settled = step + 1 + int(self.startup_steps[lane])
+            is_done = fleet.move(asks, settled)
+            self.placed.note(lane, step, fleet, is_done=is_done)
+            ahead = np.arange(step + 1, min(settled + 1, self.width))
+            for name in self.pools:
+                pool, count = self.pools[name], len(fleet.replicas[name])
+                pool.refused[lane] = np.nan if is_done else asks.get(name, count)
+                if count == pool.asked[lane]:
+                    continue
+                pool.path.ready[lane, ahead] = fleet.count(name, ahead)
+                if pool.path.strength is not None:
+                    pool.path.strength[lane, ahead] = fleet.strength(name, ahead)
+                pool.strength[lane] = fleet.strength(name, np.array([settled]))[0]
+                way = pool.out_at if count > pool.asked[lane] else pool.in_at
+                way[lane] = self.grounds.time_seconds[0] + self.step_seconds * step
+                pool.settled_at[lane], pool.asked[lane] = settled, count
 
 
 def _cumulated(values: Floats) -> Floats:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from signalstudy.replay.placement import Placed
+
     Floats = NDArray[np.float64]
 
 
@@ -56,7 +58,11 @@ class PoolPath:
 
 @dataclass(slots=True)
 class Journey:
-    """A run: its pools, and what the controller of lane 0 saw (n,), by name; NaN: nothing."""
+    """A run: its pools, and what the controller of lane 0 saw (n,), by name; NaN: nothing.
+
+    `placed`: how its decisions found places, None where no inventory bounds the fleet.
+    """
 
     pools: dict[str, PoolPath]
     seen: dict[str, Floats] = field(default_factory=dict)
+    placed: Placed | None = None

@@ -13,6 +13,7 @@ from signalstudy.replay.engine.replay import replay_in_engine
 from signalstudy.replay.flags import flags_of
 from signalstudy.replay.grounds import iso, lay_grounds
 from signalstudy.replay.history import recorded_run, start_replicas
+from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.lanes import run_lanes
 from signalstudy.replay.manifests import KINDS
 from signalstudy.replay.own_manifest import is_manifest, manifest_controller
@@ -50,6 +51,7 @@ def replay_policy(
     attainment: float | None = None,
     startup_seconds: float | None = None,
     gpus_per_replica: Mapping[str, float] | None = None,
+    inventory: str | Path | None = None,
     trace: str | Path | None = None,
     profile: str | Path | None = None,
     scale: float = 1.0,
@@ -63,6 +65,7 @@ def replay_policy(
     drawn, 0 for the estimates alone. `attainment`: what the rivals chosen in hindsight are asked
     for; default: the loosest objective's quantile.
     `startup_seconds`, `gpus_per_replica`: where neither the recording nor its policy says.
+    `inventory`: a file of GPUs and switches in which every decision has to find its place.
     For the engine "dynamo" alone, `trace`: the requests, a Mooncake or request log file (default:
     drawn from the study); `profile`: the timing, an NPZ (default: fitted to the study); `scale`:
     times the requests; `jobs`: runs side by side (default: the processors).
@@ -82,6 +85,8 @@ def replay_policy(
         "gpus_per_replica": gpus_per_replica,
         "progress": progress,
     }
+    if engine == "dynamo" and inventory is not None:
+        raise ConfigurationError("--inventory: only the recorded replay places replicas yet.")
     if engine == "dynamo":
         return replay_in_engine(
             named, on, trace=trace, profile=profile, scale=scale, jobs=jobs, **shared
@@ -91,7 +96,7 @@ def replay_policy(
             "--trace, --profile, --scale: the recorded replay has the study's own demand. They are "
             "for --engine dynamo."
         )
-    return _replay_recorded(named, on, draws=draws, **shared)
+    return _replay_recorded(named, on, draws=draws, inventory=inventory, **shared)
 
 
 def _replay_recorded(
@@ -104,13 +109,18 @@ def _replay_recorded(
     draws: int,
     seed: int,
     attainment: float | None,
+    inventory: str | Path | None,
     startup_seconds: float | None,
     gpus_per_replica: Mapping[str, float] | None,
     progress: Callable[[str], None],
 ) -> Replay:
     """Replay named policies and rivals on the study's own demand."""
     grounds = lay_grounds(
-        on, span=span, startup_seconds=startup_seconds, gpus_per_replica=gpus_per_replica
+        on,
+        span=span,
+        startup_seconds=startup_seconds,
+        gpus_per_replica=gpus_per_replica,
+        inventory=None if inventory is None else read_inventory(inventory),
     )
     drawn = draw(grounds, draws, seed)
     start = start_replicas(grounds)
@@ -233,6 +243,11 @@ def _run_each(
 def _notes(grounds: Grounds) -> tuple[str, ...]:
     """Say what limits the replay as a whole."""
     said = []
+    if grounds.site is not None:
+        said.append(
+            "The inventory bounds policies and scalers. What really happened and plans made in "
+            "hindsight are not bound by it."
+        )
     hours = grounds.censored.sum() * grounds.step_seconds / 3600.0
     if hours:
         said.append(

@@ -42,6 +42,20 @@ class PoolRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """How decisions found places in an inventory.
+
+    `unplaced_replica_hours`: replicas wanted without a place, over time. `fragmentation_ratio`:
+    mean share of free GPUs that no further group could use. `refused_decisions`: not, or not all,
+    done.
+    """
+
+    unplaced_replica_hours: Estimate
+    fragmentation_ratio: Estimate
+    refused_decisions: Estimate
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One policy, rival, or what really happened ("recorded").
 
@@ -52,6 +66,7 @@ class Run:
     difference between how full the two pools are.
     `given`: what a rival was given or found. `flags`: sentences about what went wrong.
     `late_ratio` (n,): share of each step's requests that miss. `worst_moments`: the worst first.
+    `placement`: None where no inventory bounds the run.
     """
 
     name: str
@@ -67,6 +82,7 @@ class Run:
     pools: dict[str, PoolRun] = field(default_factory=dict, repr=False)
     late_ratio: Floats | None = field(default=None, repr=False)
     worst_moments: tuple[Moment, ...] = ()
+    placement: Placement | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the form of `signalstudy replay --format json`."""
@@ -84,6 +100,12 @@ class Run:
             "given": self.given,
             "flags": list(self.flags),
             "worst_moments": [moment.as_dict() for moment in self.worst_moments],
+            "placement": None
+            if self.placement is None
+            else {
+                name: getattr(self.placement, name).as_dict()
+                for name in self.placement.__dataclass_fields__
+            },
         }
 
 
@@ -132,6 +154,7 @@ class Replay:
     def rows(self) -> list[dict[str, Any]]:
         """Give one row a run, for tables."""
         ranks = {one.run: one for one in self.standings}
+        bounded = any(run.placement is not None for run in self.runs)
         return [
             {
                 "run": run.name,
@@ -145,6 +168,7 @@ class Replay:
                 "minutes_over": run.minutes_over_capacity.value,
                 "scale_events": run.scale_events.value,
                 "pd_imbalance": run.pd_imbalance_ratio.value,
+                **({} if not bounded else _placed(run.placement)),
                 "remarks": " ".join([run.given, *run.flags]).strip(),
             }
             for run in self.runs
@@ -181,6 +205,13 @@ def _ranks(standing: Standing | None) -> dict[str, Any]:
     return {
         "study_rank": None if standing is None else standing.study_rank,
         "replay_rank": None if standing is None else standing.replay_rank,
+    }
+
+
+def _placed(placement: Placement | None) -> dict[str, Any]:
+    return {
+        "unplaced_hours": None if placement is None else placement.unplaced_replica_hours.value,
+        "fragmentation": None if placement is None else placement.fragmentation_ratio.value,
     }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from signalstudy.replay.latencies import share_late
 from signalstudy.replay.moments import worst_moments
 from signalstudy.replay.paths import Journey
-from signalstudy.replay.replay import PoolRun, Run
+from signalstudy.replay.replay import Placement, PoolRun, Run
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from signalstudy.replay.grounds import Grounds
     from signalstudy.replay.moments import Explain
     from signalstudy.replay.paths import PoolPath
+    from signalstudy.replay.placement import Placed
 
     Floats = NDArray[np.float64]
 
@@ -41,6 +42,9 @@ class Score:
     scale_events: Floats
     pd_imbalance: Floats
     replica_seconds: dict[str, Floats]
+    unplaced_hours: Floats
+    fragmentation: Floats
+    refused: Floats
 
 
 def score(
@@ -48,6 +52,7 @@ def score(
     draws: Draws,
     paths: Mapping[str, PoolPath],
     drain_seconds: Mapping[str, float],
+    placed: Placed | None = None,
 ) -> Score:
     """Score paths (lanes, n).
 
@@ -55,7 +60,8 @@ def score(
     the shares that each objective lets slip (at most all), which never flatters. GPU-hours count a
     replica from the decision to its removal: a drained one for `drain_seconds` more.
     """
-    step = grounds.step_seconds
+    step, step_count = grounds.step_seconds, grounds.time_seconds.size
+    unknown = np.full(draws.lanes, np.nan)
     replica_seconds = {
         name: path.asked.sum(axis=1) * step
         + np.maximum(-np.diff(path.ready, axis=1), 0.0).sum(axis=1) * drain_seconds.get(name, 0.0)
@@ -83,6 +89,9 @@ def score(
         scale_events=moved.sum(axis=1).astype(float),
         pd_imbalance=_imbalance(draws, paths, step),
         replica_seconds=replica_seconds,
+        unplaced_hours=_unplaced_hours(draws, paths, step),
+        fragmentation=unknown if placed is None else placed.fragmentation(step_count),
+        refused=unknown if placed is None else placed.refused.astype(float),
     )
 
 
@@ -103,10 +112,10 @@ def score_all(
     for begin in range(0, draws.lanes, room):
         part = draws.part(slice(begin, begin + room))
         journey = run(part)
-        scores.append(score(grounds, part, journey.pools, drain_seconds))
+        scores.append(score(grounds, part, journey.pools, drain_seconds, journey.placed))
         if first is None:
             paths = {name: path.lane(0) for name, path in journey.pools.items()}
-            first = Journey(paths, journey.seen)
+            first = Journey(paths, journey.seen, journey.placed)
     assert first is not None  # noqa: S101 - there is a lane 0; for the type checker
     return scores, first
 
@@ -157,6 +166,16 @@ def _imbalance(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float)
     return np.asarray(np.abs(fill["prefill"] - fill["decode"]).mean(axis=1))
 
 
+def _unplaced_hours(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float) -> Floats:
+    """Sum the replica-hours for which there was no place, NaN where nothing bounds the fleet."""
+    hours = np.zeros(draws.lanes)
+    for path in paths.values():
+        if path.unplaced is None:
+            return np.full(draws.lanes, np.nan)
+        hours += path.unplaced.sum(axis=1) * step_seconds / 3600.0
+    return hours
+
+
 def run_of(
     name: str,
     grounds: Grounds,
@@ -176,7 +195,7 @@ def run_of(
     joined = {
         field: np.concatenate([getattr(score, field) for score in scores])
         for field in ("gpu_hours", "attainment", "uncensored_attainment", "minutes_over",
-                      "scale_events", "pd_imbalance")
+                      "scale_events", "pd_imbalance", "unplaced_hours", "fragmentation", "refused")
     }  # fmt: skip
     return Run(
         name=name,
@@ -193,6 +212,13 @@ def run_of(
         flags=flags,
         pools={pool: _pool_run(pool, path, grounds, draws) for pool, path in first.pools.items()},
         late_ratio=late,
+        placement=None
+        if first.placed is None
+        else Placement(
+            unplaced_replica_hours=_estimate(joined["unplaced_hours"]),
+            fragmentation_ratio=_pieces_estimate(joined["fragmentation"]),
+            refused_decisions=_estimate(joined["refused"]),
+        ),
         worst_moments=worst_moments(grounds, first, late, explain),
     )
 
@@ -214,6 +240,12 @@ def _uncensored(lanes: Floats) -> Estimate:
 def _imbalance_estimate(lanes: Floats) -> Estimate:
     if np.isnan(lanes).any():
         return not_applicable("The service has one pool.")
+    return _estimate(lanes)
+
+
+def _pieces_estimate(lanes: Floats) -> Estimate:
+    if np.isnan(lanes).any():
+        return not_applicable("No replica was added or removed.")
     return _estimate(lanes)
 
 

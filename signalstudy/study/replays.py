@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from signalstudy.config import read_config
 from signalstudy.policy.read import read_policy
 from signalstudy.replay.grounds import WORKING_POOLS
+from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
 from signalstudy.replay.replay import replays_json
 from signalstudy.study.candidates import replay_candidates
@@ -41,6 +42,7 @@ def replay_files(
     draws: int = DRAWS,
     attainment: float | None = None,
     candidates: bool = False,
+    inventory: Path | None = None,
     trace: Path | None = None,
     profile: Path | None = None,
     scale: float = 1.0,
@@ -51,12 +53,15 @@ def replay_files(
 
     A policy is replayed on the service it names; a lone service takes any policy. `against`: rivals
     or manifest files, with commas between. `since`, `until`: ISO 8601, UTC where they do not say.
-    `candidates`: a policy for every usable signal of every service as well.
+    `candidates`: a policy for every usable signal of every service as well. `inventory`: a file of
+    GPUs and switches.
     """
     if not paths and not candidates:
         raise ConfigurationError("Nothing to replay: name a policy file, or say --candidates.")
     rivals = [name.strip() for name in against.split(",") if name.strip()]
     check_names(engine, rivals)  # before the study is run
+    if inventory is not None:
+        read_inventory(inventory)
     span = (_seconds("--from", since), _seconds("--to", until))
     policies = [read_policy(path) for path in paths]
     study = run_study(on, out=out, service=service, progress=progress)
@@ -71,6 +76,7 @@ def replay_files(
         "attainment": attainment,
         "startup_seconds": provisioning.startup_seconds,
         "gpus_per_replica": gpus,
+        "inventory": inventory,
         "trace": trace,
         "profile": profile,
         "scale": scale,

@@ -140,11 +140,20 @@ def _first_bad(relation: duckdb.DuckDBPyRelation, cast: str, name: str) -> str |
     return str(rows[0][0])[:80] if rows else None
 
 
+TELLTALES = {
+    "arrived_at": 'A request log is kind = "requests".',
+    "concurrency_requests": 'Operating points are kind = "points".',
+}
+"""Columns that say of a table without times what it is."""
+
+
 def refuse_missing(columns: Sequence[str], needed: Sequence[str], place: str) -> None:
     """Raise TableError where one of `needed` is not among `columns`."""
     missing = [name for name in needed if name not in columns]
     if missing:
-        raise TableError(f"{place}: there is no column {missing[0]!r}. {listed(columns)}")
+        hint = next((f" {said}" for name, said in TELLTALES.items() if name in columns), "")
+        hint = hint if missing[0] == "timestamp" else ""
+        raise TableError(f"{place}: there is no column {missing[0]!r}.{hint} {listed(columns)}")
 
 
 def listed(columns: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ def fetch_expression(
         data = server.ask(
             "/api/v1/query_range", query=query.promql, start=first, end=last, step=step, **WHOLE
         )
-        batch = matrix(data, f"{server.place}/api/v1/query_range", {})
+        batch = matrix(data, f"{server.place}/api/v1/query_range")
         labels = tuple({**found, "__name__": name} for found in batch.labels)
         yield SampleBatch(labels, batch.counts, batch.time_ms, batch.bits)
 

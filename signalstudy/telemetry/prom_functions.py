@@ -107,7 +107,7 @@ def _extrapolated(
     per_seconds: float,
 ) -> Floats:
     """Give the increase by `per_seconds`, in the server's order of operations, to the last bit."""
-    first, behind = _windows(time_ms, at_ms, window_ms, rules)
+    first, behind = windows(time_ms, at_ms, window_ms, rules)
     found = np.full(at_ms.size, np.nan)
     some = np.flatnonzero(behind - first >= 2)
     if some.size == 0:
@@ -116,12 +116,31 @@ def _extrapolated(
     dropped = np.concatenate([[0.0], np.where(np.diff(values) < 0, values[:-1], 0.0)])
     lost = np.cumsum(dropped)
     grown = values[j] - values[i] + (lost[j] - lost[i])
+    factor = extrapolation(time_ms, (i, j), at_ms[some], window_ms, (values[i], grown), rules)
+    found[some] = grown * (factor / per_seconds)
+    return found
+
+
+def extrapolation(  # noqa: PLR0917 - columns
+    time_ms: Integers,
+    samples: tuple[NDArray[np.intp], NDArray[np.intp]],
+    at_ms: Integers,
+    window_ms: int,
+    counter: tuple[Floats, Floats],
+    rules: Rules,
+) -> Floats:
+    """Give by how much the increase between two samples is extended to the edges of its window.
+
+    `samples`: the first and the last one in each window. `counter`: its value at the first and its
+    increase, which say where it was zero; NaN where that is not asked.
+    """
+    (i, j), (start, grown) = samples, counter
     sampled = (time_ms[j] - time_ms[i]) / 1000.0
-    to_start = (time_ms[i] - (at_ms[some] - window_ms)) / 1000.0
-    to_end = (at_ms[some] - time_ms[j]) / 1000.0
+    to_start = (time_ms[i] - (at_ms - window_ms)) / 1000.0
+    to_end = (at_ms - time_ms[j]) / 1000.0
     distance = sampled / (j - i)
     with np.errstate(divide="ignore", invalid="ignore"):
-        to_zero = np.where((grown > 0) & (values[i] >= 0), sampled * (values[i] / grown), np.inf)
+        to_zero = np.where((grown > 0) & (start >= 0), sampled * (start / grown), np.inf)
     if rules.is_halved_first:
         to_start = np.where(to_start >= distance * NEAR_AN_EDGE, distance / 2, to_start)
         to_start = np.minimum(to_start, to_zero)
@@ -129,7 +148,7 @@ def _extrapolated(
         to_start = np.minimum(to_start, to_zero)
         to_start = np.where(to_start < distance * NEAR_AN_EDGE, to_start, distance / 2)
     to_end = np.where(to_end < distance * NEAR_AN_EDGE, to_end, distance / 2)
-    found[some] = grown * ((sampled + to_start + to_end) / sampled / per_seconds)
+    found: Floats = (sampled + to_start + to_end) / sampled
     return found
 
 
@@ -141,7 +160,7 @@ def resets(
     rules: Rules = VERSION_3,
 ) -> Floats:
     """Count the decreases inside the windows that end at `at_ms`."""
-    first, behind = _windows(time_ms, at_ms, window_ms, rules)
+    first, behind = windows(time_ms, at_ms, window_ms, rules)
     fell = np.concatenate([[0], np.cumsum(np.diff(values) < 0)]).astype(np.float64)
     some = behind > first
     found = np.full(at_ms.size, np.nan)
@@ -149,10 +168,10 @@ def resets(
     return found
 
 
-def _windows(
+def windows(
     time_ms: Integers, at_ms: Integers, window_ms: int, rules: Rules
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give for each window the first sample in it and the one behind its last."""
+    """Give for each window the first sample in it and the one behind its last, each (m,)."""
     side = "right" if rules.is_left_open else "left"
     first = np.searchsorted(time_ms, at_ms - window_ms, side=side)  # type: ignore[call-overload]
     return first, np.searchsorted(time_ms, at_ms, side="right")

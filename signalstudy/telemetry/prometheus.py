@@ -17,7 +17,7 @@ from signalstudy.telemetry.expressions import fetch_expression, refuse_unknown
 from signalstudy.telemetry.promql import Matcher, any_of, parse_selector, selector_text
 from signalstudy.telemetry.range_queries import WHOLE, fetch_ranges
 from signalstudy.telemetry.raw import RawSource
-from signalstudy.telemetry.raw_parts import FETCHED, RawParts, SampleBatch
+from signalstudy.telemetry.raw_parts import FETCHED, Batch, RawParts
 from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.telemetry.remote_read import Wanted, fetch_remote
 from signalstudy.telemetry.transfer import Server
@@ -43,7 +43,7 @@ class Route:
     """One way to the samples. `samples`: at most in a request; `per_second`: its usual speed."""
 
     name: str
-    fetch: Callable[[Server, Wanted, dict[str, int]], Iterator[SampleBatch]]
+    fetch: Callable[[Server, Wanted, dict[str, int]], Iterator[Batch]]
     samples: int
     per_second: float
 

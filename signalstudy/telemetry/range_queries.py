@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from signalstudy.telemetry.columns import LATEST_MS
+from signalstudy.telemetry.native import NativeBatch
 from signalstudy.telemetry.promql import selector_text
-from signalstudy.telemetry.raw_parts import SampleBatch
+from signalstudy.telemetry.raw_parts import Batch, SampleBatch
 from signalstudy.telemetry.refusals import ServerError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TOO_MUCH = (413, 422, 503)
 SHORTEST_SECONDS = 60
 
 
-def fetch_ranges(server: Server, wanted: Wanted, notes: dict[str, int]) -> Iterator[SampleBatch]:
+def fetch_ranges(server: Server, wanted: Wanted, notes: dict[str, int]) -> Iterator[Batch]:
     """Give the samples of `wanted`; a span that is too much for the server is asked in halves."""
     end = -(-wanted.last_ms // 1000)
     seconds = end - wanted.first_ms // 1000 + 1
@@ -43,17 +44,61 @@ def fetch_ranges(server: Server, wanted: Wanted, notes: dict[str, int]) -> Itera
         yield from fetch_ranges(server, kind(wanted.matchers, wanted.first_ms, middle), notes)
         yield from fetch_ranges(server, kind(wanted.matchers, middle + 1, wanted.last_ms), notes)
         return
-    batch = matrix(data, f"{server.place}/api/v1/query", notes)
+    batch = matrix(data, f"{server.place}/api/v1/query")
     yield batch.between(wanted.first_ms, wanted.last_ms)
+    for native in native_series(data, f"{server.place}/api/v1/query", notes):
+        yield native.between(wanted.first_ms, wanted.last_ms)
 
 
-def matrix(data: Any, place: str, notes: dict[str, int]) -> SampleBatch:
-    """Read the matrix of an answer; native histograms are counted in `notes`."""
+def native_series(data: Any, place: str, notes: dict[str, int]) -> Iterator[NativeBatch]:
+    """Give the native histograms of an answer; `notes` counts those that hold no counts."""
+    try:
+        for series in data["result"]:
+            rows = series.get("histograms")
+            if not rows:
+                continue
+            labels = {str(k): str(v) for k, v in series["metric"].items()}
+            found = _histograms(labels, rows)
+            falling = int((found.counts < 0).any(axis=1).sum())
+            if falling:
+                notes["gauge histograms"] = notes.get("gauge histograms", 0) + falling
+                continue
+            yield found
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError):
+        raise ServerError(f"{place}: the answer holds a histogram that is none") from None
+
+
+def _histograms(labels: dict[str, str], rows: list[Any]) -> NativeBatch:
+    """Read samples `[seconds, {count, sum, buckets: [[rule, lower, upper, count], ...]}]`."""
+    said = [
+        (row, float(bucket[1]), float(bucket[2]), float(bucket[3]))
+        for row, (_, histogram) in enumerate(rows)
+        for bucket in histogram.get("buckets") or ()
+    ]
+    flat = np.array(said, dtype=np.float64).reshape(-1, 4)
+    bounds, which = np.unique(flat[:, 1:3], axis=0, return_inverse=True)
+    counts = np.zeros((len(rows), bounds.shape[0]))
+    np.add.at(counts, (flat[:, 0].astype(np.int64), which.reshape(-1)), flat[:, 3])
+    seconds = np.array([row[0] for row in rows], dtype=np.float64)
+    if not (np.abs(seconds) < LATEST_MS / 1000).all():
+        raise ValueError("a time beyond the year 9999")
+    return NativeBatch(
+        labels,
+        np.round(seconds * 1000.0).astype(np.int64),
+        np.array([float(row[1]["count"]) for row in rows]),
+        np.array([float(row[1]["sum"]) for row in rows]),
+        bounds[:, 0],
+        bounds[:, 1],
+        counts,
+        # the answer does not say so, but no other buckets are without end
+        bool(np.isinf(bounds).any()),
+    )
+
+
+def matrix(data: Any, place: str) -> SampleBatch:
+    """Read the numbers in the matrix of an answer."""
     try:
         found = [series for series in data["result"] if series.get("values")]
-        histograms = sum(len(series.get("histograms") or ()) for series in data["result"])
-        if histograms:
-            notes["native histograms"] = notes.get("native histograms", 0) + histograms
         labels = tuple({str(k): str(v) for k, v in s["metric"].items()} for s in found)
         counts = np.array([len(series["values"]) for series in found], dtype=np.int64)
         pairs = list(chain.from_iterable(series["values"] for series in found))

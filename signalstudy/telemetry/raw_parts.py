@@ -18,6 +18,8 @@ import pyarrow.parquet as pq
 
 from signalstudy.telemetry.chunks import STALE_BITS
 from signalstudy.telemetry.columns import EARLIEST_MS, LATEST_MS
+from signalstudy.telemetry.native import NativeBatch
+from signalstudy.telemetry.native_parts import NATIVE, Expansion, native_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +42,8 @@ SERIES = pa.schema(
         ("not_a_number", pa.int64()),
     ]
 )
+EXPANDED = "expanded"
+"""Name of the part that native histograms become."""
 ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"})
 
 
@@ -65,6 +69,10 @@ class SampleBatch:
         owner = np.repeat(np.arange(self.counts.size), self.counts)[kept]
         counts = np.bincount(owner, minlength=self.counts.size).astype(np.int64)
         return SampleBatch(self.labels, counts, self.time_ms[kept], self.bits[kept])
+
+
+Batch = SampleBatch | NativeBatch
+"""What readers give: samples that are numbers, or samples that are histograms."""
 
 
 def series_text(labels: Mapping[str, str]) -> str:
@@ -100,20 +108,41 @@ class RawParts:
         """Whether the part was written, by this run or one before it."""
         return (self.folder / f"{name}.parquet").is_file()
 
-    def write(self, name: str, batches: Iterable[SampleBatch]) -> int:
+    def write(self, name: str, batches: Iterable[Batch]) -> int:
         """Write one part; gives its number of samples. Nothing is left of a part that fails."""
         target = self.folder / f"{name}.parquet"
-        fresh = self.folder / f"{name}.fresh"
+        fresh, native = self.folder / f"{name}.fresh", self.folder / f"{name}.fresh-native"
         counted: dict[int, _Counted] = {}
+        rows = 0
         try:
-            with pq.ParquetWriter(fresh, SAMPLES, compression="zstd") as writer:
+            with (
+                pq.ParquetWriter(fresh, SAMPLES, compression="zstd") as writer,
+                pq.ParquetWriter(native, NATIVE, compression="zstd") as histograms,
+            ):
                 for batch in batches:
-                    self._append(writer, batch, counted)
+                    if isinstance(batch, NativeBatch):
+                        rows += self._append_native(histograms, batch, counted)
+                    else:
+                        self._append(writer, batch, counted)
+            if rows:
+                native.rename(self.folder / f"{name}.native")
             self._write_series(name, counted)
             fresh.rename(target)
         finally:
             fresh.unlink(missing_ok=True)
-        return sum(row.samples for row in counted.values())
+            native.unlink(missing_ok=True)
+        return rows + sum(row.samples for row in counted.values())
+
+    def _append_native(
+        self, writer: pq.ParquetWriter, batch: NativeBatch, counted: dict[int, _Counted]
+    ) -> int:
+        strange = (batch.time_ms < EARLIEST_MS) | (batch.time_ms > LATEST_MS)
+        self.strange += int(strange.sum())
+        table, stale = native_table(batch.where(~strange) if strange.any() else batch)
+        writer.write_table(table)
+        key = series_key(self.role, batch.labels)
+        counted.setdefault(key, _Counted(batch.labels)).stale += stale
+        return int(table.num_rows)
 
     def _append(
         self, writer: pq.ParquetWriter, batch: SampleBatch, counted: dict[int, _Counted]
@@ -159,6 +188,7 @@ class RawParts:
 
         `is_overlapping`: the same sample may stand in several parts and counts once.
         """
+        notes = self._expand()
         distinct = "DISTINCT " * is_overlapping
         connection.execute(
             f"CREATE OR REPLACE TEMP VIEW raw_{number} AS "
@@ -172,11 +202,37 @@ class RawParts:
         [(stale, other)] = connection.execute(
             f"SELECT sum(stale), sum(not_a_number) FROM {self._listed('series')}"
         ).fetchall()
-        notes = [f"{stale} staleness markers are set aside"] * bool(stale)
+        notes += [f"{stale} staleness markers are set aside"] * bool(stale)
         notes += [f"{other} samples are NaN and are set aside"] * bool(other)
         if self.strange:
             notes.append(f"{self.strange} samples are outside the years 1 to 9999 and set aside")
         return tuple(notes)
+
+    def _expand(self) -> list[str]:
+        """Write the classic series of native histograms as a part of their own; give notes."""
+        for left in self.folder.glob(f"{EXPANDED}.*"):
+            left.unlink()
+        expansion = Expansion(self.folder, lambda labels: series_key(self.role, labels))
+        if not expansion.files:
+            return []
+        classic: set[int] = set()
+        for file in self.folder.glob("*.series"):
+            classic.update(pq.read_table(file, columns=["key"]).column(0).to_pylist())
+        fresh = self.folder / f"{EXPANDED}.fresh"
+        with pq.ParquetWriter(fresh, SAMPLES, compression="zstd") as writer:
+            for columns in expansion.tables(classic):
+                writer.write_table(pa.table(list(columns), schema=SAMPLES))
+        counted = {
+            key: _Counted(labels, number)
+            for key, (labels, number) in expansion.series.items()
+            if number
+        }
+        self._write_series(EXPANDED, counted)
+        fresh.rename(self.folder / f"{EXPANDED}.parquet")
+        if not expansion.samples:
+            return []
+        number = expansion.samples
+        return [f"{number} samples of native histograms are read as counts up to bucket edges"]
 
     def _listed(self, suffix: str) -> str:
         names = sorted(str(path.absolute()) for path in self.folder.glob(f"*.{suffix}"))

@@ -20,6 +20,7 @@ from signalstudy.telemetry.discover import (
     is_known_metric,
 )
 from signalstudy.telemetry.files import first_line
+from signalstudy.telemetry.increments import Reduced, write_increments
 from signalstudy.telemetry.openmetrics import read_openmetrics
 from signalstudy.telemetry.points import read_points
 from signalstudy.telemetry.raw_parts import FETCHED
@@ -32,6 +33,7 @@ from signalstudy.telemetry.store import (
     write_store,
 )
 from signalstudy.telemetry.table import read_table
+from signalstudy.telemetry.telemetry import PARTS
 from signalstudy.telemetry.tsdb import read_tsdb
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump
 from signalstudy.telemetry.vm_export import read_vm_export
@@ -103,7 +105,7 @@ def read_telemetry(
     is_done = False
     try:
         facts = _fill(connection, config, scratch, progress)
-        write_store(connection, place, digest=digest, facts=facts, progress=progress)
+        write_store(connection, place, scratch / PARTS, digest=digest, facts=facts)
         is_done = True
         shutil.rmtree(place / FETCHED, ignore_errors=True)
     except (duckdb.Error, OSError) as error:
@@ -145,14 +147,16 @@ def _fill(
     discovery = _register_series(connection, config, sources)
     notes += discovery.notes
     progress("taking increments")
-    dropped = _make_steps(connection, sources)
-    if dropped:
+    _view_samples(connection, sources)
+    reduced = write_increments(connection, discovery.series, scratch / PARTS, progress)
+    if reduced.dropped:
         notes.append(
-            f"{dropped} samples are no measurement (NaN, infinite or a sentinel) and are left out"
+            f"{reduced.dropped} samples are no measurement (NaN, infinite or a sentinel) and are "
+            "left out"
         )
     _union(connection, "all_requests", "requests", sources, _empty_requests())
     _union(connection, "points", "points", sources, _empty_points())
-    _refuse_nothing(connection, discovery, sources)
+    _refuse_nothing(connection, discovery, reduced, sources)
     return {
         "notes": notes,
         "left_out": discovery.left_out,
@@ -229,25 +233,12 @@ def _register_series(
     return discovery
 
 
-def _make_steps(connection: duckdb.DuckDBPyConnection, sources: list[RawSource]) -> int:
-    """Make clean, steps, cadences, resets, series_facts; count samples that were no number."""
+def _view_samples(connection: duckdb.DuckDBPyConnection, sources: list[RawSource]) -> None:
+    """Make the view `samples` of all sources."""
     telemetry = [s.number for s in sources if s.form not in ("requests", "points")]
     union = " UNION ALL ".join(f"SELECT * FROM raw_{number}" for number in telemetry)
     empty = "SELECT 0::UBIGINT AS key, 0::BIGINT AS time_ms, 0.0::DOUBLE AS value WHERE false"
     connection.execute(f"CREATE OR REPLACE TEMP VIEW samples AS {union or empty}")
-    for name, query in (
-        ("clean", "clean_samples"),
-        ("steps", "steps"),
-        ("cadences", "cadences"),
-        ("resets", "resets"),
-        ("series_facts", "series_quality"),
-    ):
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {read_query(query).text}")
-    [(count,)] = connection.execute(
-        "SELECT (SELECT count(*) FROM samples SEMI JOIN series ON samples.key = series.key) "
-        "- (SELECT count(*) + coalesce(sum(copies), 0) FROM clean)"
-    ).fetchall()
-    return int(count)
 
 
 def _union(
@@ -278,17 +269,19 @@ def _empty_points() -> str:
 
 
 def _refuse_nothing(
-    connection: duckdb.DuckDBPyConnection, discovery: Discovery, sources: list[RawSource]
+    connection: duckdb.DuckDBPyConnection,
+    discovery: Discovery,
+    reduced: Reduced,
+    sources: list[RawSource],
 ) -> None:
     """Raise where no source holds anything that a study can use."""
     names = ", ".join(Path(name).name for source in sources for name in source.names)[:200]
-    [(others, samples, intervals)] = connection.execute(
-        "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points), "
-        "(SELECT count(*) FROM clean), (SELECT count(interval_ms) FROM steps)"
+    [(others,)] = connection.execute(
+        "SELECT (SELECT count(*) FROM all_requests) + (SELECT count(*) FROM points)"
     ).fetchall()
-    if others or intervals:
+    if others or reduced.intervals:
         return
-    if samples:
+    if reduced.samples:
         raise TableError(f"{names}: a single sample a series is no history, nothing can be studied")
     if discovery.series:
         raise TableError(f"{names}: no sample is a finite number")

@@ -14,15 +14,17 @@ import cramjam
 import numpy as np
 
 from signalstudy.telemetry.checksums import crc32c_of
-from signalstudy.telemetry.chunks import ENCODINGS, HISTOGRAMS, XOR, ChunkError, decode_chunks
+from signalstudy.telemetry.chunks import ENCODINGS, XOR, ChunkError, decode_chunks
+from signalstudy.telemetry.native_chunks import READ, decode_native
 from signalstudy.telemetry.promql import OPERATORS, Matcher
-from signalstudy.telemetry.raw_parts import SampleBatch
+from signalstudy.telemetry.raw_parts import Batch, SampleBatch
 from signalstudy.telemetry.refusals import RouteError, ServerError
 from signalstudy.telemetry.varints import VarintError, read_varint, write_varint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from signalstudy.telemetry.native import NativeBatch
     from signalstudy.telemetry.transfer import Server
 
 STREAMED = "application/x-streamed-protobuf"
@@ -48,12 +50,14 @@ class _Waiting:
     labels: list[dict[str, str]] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     pieces: list[bytes] = field(default_factory=list)
+    native: list[NativeBatch] = field(default_factory=list)
 
 
-def fetch_remote(server: Server, wanted: Wanted, notes: dict[str, int]) -> Iterator[SampleBatch]:
-    """Give the samples of `wanted`; native histograms are counted in `notes`.
+def fetch_remote(server: Server, wanted: Wanted, notes: dict[str, int]) -> Iterator[Batch]:
+    """Give the samples of `wanted`; gauge histograms, of which no rate is taken, go into `notes`.
 
-    Raises RouteError where the server answers otherwise, ServerError where the answer is damaged.
+    Raises RouteError where the server answers otherwise or in an encoding not read here,
+    ServerError where the answer is damaged.
     """
     headers = {
         "Content-Type": "application/x-protobuf",
@@ -68,11 +72,12 @@ def fetch_remote(server: Server, wanted: Wanted, notes: dict[str, int]) -> Itera
                 raise RouteError(f"{server.place}: does not stream chunks")
             for frame in _frames(pieces):
                 _collect(frame, waiting, notes)
-                if len(waiting.pieces) >= CHUNKS_AT_ONCE:
-                    yield _decoded(waiting).between(wanted.first_ms, wanted.last_ms)
+                if len(waiting.pieces) + len(waiting.native) >= CHUNKS_AT_ONCE:
+                    for batch in _batches(waiting):
+                        yield batch.between(wanted.first_ms, wanted.last_ms)
                     waiting = _Waiting()
-        if waiting.pieces:
-            yield _decoded(waiting).between(wanted.first_ms, wanted.last_ms)
+        for batch in _batches(waiting):
+            yield batch.between(wanted.first_ms, wanted.last_ms)
     except ServerError as error:
         if error.status in (400, 404, 405, 415, 501):
             raise RouteError(str(error)) from None
@@ -170,8 +175,12 @@ def _collect(frame: bytes, waiting: _Waiting, notes: dict[str, int]) -> None:
             if encoding == XOR:
                 waiting.owners.append(len(waiting.labels) - 1)
                 waiting.pieces.append(data)
-            elif encoding in HISTOGRAMS:
-                notes["native histograms"] = notes.get("native histograms", 0) + 1
+            elif encoding in READ:
+                native = decode_native(data, encoding, labels)
+                if native is None:
+                    notes["gauge histograms"] = notes.get("gauge histograms", 0) + 1
+                else:
+                    waiting.native.append(native)
             else:
                 said = ENCODINGS.get(encoding, str(encoding))
                 raise RouteError(f"the server sends chunks of encoding {said}")
@@ -190,6 +199,12 @@ def _chunk(content: memoryview) -> tuple[int, bytes]:
         elif number == 4 and isinstance(value, memoryview):
             data = bytes(value)
     return encoding, data
+
+
+def _batches(waiting: _Waiting) -> Iterator[Batch]:
+    if waiting.pieces:
+        yield _decoded(waiting)
+    yield from waiting.native
 
 
 def _decoded(waiting: _Waiting) -> SampleBatch:

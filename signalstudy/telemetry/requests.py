@@ -49,6 +49,11 @@ def read_requests(
     when = next((name for name in ("arrived_at", "timestamp") if name in columns), None)
     if when is None:
         raise TableError(f"{place}: a request log has a column 'arrived_at'. {listed(columns)}")
+    if when == "timestamp" and not {*NUMBERS, "requests"} & set(columns):
+        raise TableError(
+            f"{place}: is no request log, which has {', '.join(NUMBERS[:2])} and latencies; series "
+            f'are kind = "table". {listed(columns)}'
+        )
     try:
         time = time_column(relation, when, place)
         fields = [f"{service_expression(columns, config)} AS service", f"'{source.role}' AS role"]

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from signalstudy.shipped import shipped
-from signalstudy.sql import read_query
 from signalstudy.telemetry.discover import SeriesRow
 from signalstudy.telemetry.files import find_files
 from signalstudy.telemetry.telemetry import DATABASE, PARTS, SeriesFacts, Telemetry
@@ -30,11 +29,13 @@ from signalstudy.telemetry.tsdb import block_files
 from signalstudy.vocabulary.slug import slugs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from signalstudy.config import StudyConfig
 
 READ_BYTES = 1 << 22
+NO_INCREMENTS = (
+    "CREATE OR REPLACE TEMP VIEW increments AS SELECT 0::UBIGINT AS key, 0::BIGINT AS time_ms, "
+    "0.0::DOUBLE AS value, 0::BIGINT AS interval_ms WHERE false"
+)
 DAY_MS = 86_400_000
 
 
@@ -93,20 +94,22 @@ def tool_version() -> str:
 def write_store(
     connection: duckdb.DuckDBPyConnection,
     folder: Path,
+    increments: Path,
     *,
     digest: str,
     facts: dict[str, Any],
-    progress: Callable[[str], None],
 ) -> None:
-    """Write parts and database from the working tables of `connection`.
+    """Write parts and database from the working tables of `connection` and the parts `increments`.
 
-    Working tables: series, steps, cadences, resets, clean, all_requests, points. `facts` is kept
-    as JSON for the next run.
+    Working tables: series, series_facts, all_requests, points. `facts` is kept as JSON for the
+    next run.
     """
     token = f"{os.getpid()}.new"
     parts, database = folder / f"{PARTS}.{token}", folder / f"{DATABASE}.{token}"
     try:
-        _write_parts(connection, parts, progress)
+        increments.mkdir(parents=True, exist_ok=True)
+        increments.rename(parts)
+        _write_requests(connection, parts)
         # From here until the database has its name there is no store: a run that dies now reads
         # the sources again.
         (folder / DATABASE).unlink(missing_ok=True)
@@ -141,49 +144,24 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _write_parts(
-    connection: duckdb.DuckDBPyConnection, folder: Path, progress: Callable[[str], None]
-) -> None:
-    folder.mkdir(parents=True)
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW increments AS {read_query('increments').text}")
+def _write_requests(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Write request logs, one Parquet part a service and day, by arrival."""
     services = _column(
         connection, "SELECT DISTINCT service FROM series UNION SELECT service FROM all_requests"
     )
     for service, name in slugs(services).items():
-        (folder / name).mkdir()
-        progress(f"writing {service}")
-        _write_days(
-            connection,
-            "SELECT increments.* FROM increments "
-            "INNER JOIN series ON increments.key = series.key "
-            "WHERE series.service = $service AND isfinite(increments.value)",
-            service,
-            order="key, time_ms",
-            target=f"{folder / name}/",
-        )
-        _write_days(
-            connection,
-            "SELECT * FROM all_requests WHERE service = $service",
-            service,
-            order="arrived_ms",
-            target=f"{folder / name}/requests-",
-        )
-
-
-def _write_days(
-    connection: duckdb.DuckDBPyConnection, select: str, service: str, *, order: str, target: str
-) -> None:
-    """Write one Parquet part a day, sorted; the last column of `order` is the time."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {select}", {"service": service})
-    day = f"{order.rsplit(', ', maxsplit=1)[-1]} // {DAY_MS}"
-    for number in _column(connection, f"SELECT DISTINCT {day} FROM part ORDER BY 1"):
-        date = datetime.fromtimestamp(number * DAY_MS / 1000, UTC).date().isoformat()
-        path = f"{target}{date}.parquet".replace("'", "''")
-        connection.execute(
-            f"COPY (SELECT * FROM part WHERE {day} = {int(number)} ORDER BY {order}) "
-            f"TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
-        )
-    connection.execute("DROP TABLE part")
+        mine = "SELECT * FROM all_requests WHERE service = $service"
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE part AS {mine}", {"service": service})
+        day = f"arrived_ms // {DAY_MS}"
+        for number in _column(connection, f"SELECT DISTINCT {day} FROM part ORDER BY 1"):
+            (folder / name).mkdir(exist_ok=True)
+            date = datetime.fromtimestamp(number * DAY_MS / 1000, UTC).date().isoformat()
+            path = f"{folder / name}/requests-{date}.parquet".replace("'", "''")
+            connection.execute(
+                f"COPY (SELECT * FROM part WHERE {day} = {int(number)} ORDER BY arrived_ms) "
+                f"TO '{path}' (FORMAT parquet, COMPRESSION zstd)"
+            )
+        connection.execute("DROP TABLE part")
 
 
 def _column(connection: duckdb.DuckDBPyConnection, select: str) -> list[Any]:
@@ -198,6 +176,7 @@ def _write_database(
     facts: dict[str, Any],
 ) -> None:
     target = str(database).replace("'", "''")
+    connection.execute(NO_INCREMENTS)
     connection.execute(f"ATTACH '{target}' AS store")
     try:
         for table in ("series", "points", "series_facts"):

@@ -18,20 +18,22 @@ import numpy as np
 
 from signalstudy.telemetry.checksums import crc32c, crc32c_of
 from signalstudy.telemetry.chunks import ENCODINGS, HISTOGRAMS, XOR, ChunkError, decode_chunks
+from signalstudy.telemetry.native_chunks import READ, decode_native
 from signalstudy.telemetry.raw import RawSource
-from signalstudy.telemetry.raw_parts import RawParts, SampleBatch
+from signalstudy.telemetry.raw_parts import Batch, RawParts, SampleBatch
 from signalstudy.telemetry.tsdb_index import BadIndexError, Index, IndexedSeries
 from signalstudy.telemetry.varints import VarintError, read_varint, read_varints, unzigzag
 from signalstudy.vocabulary.durations import duration_seconds
 from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     import duckdb
     from numpy.typing import NDArray
 
     from signalstudy.source import Source
+    from signalstudy.telemetry.native import NativeBatch
 
 SEGMENT_MAGIC, TOMBSTONE_MAGIC = 0x85BD40DD, 0x0130BA30
 CHUNKS_AT_ONCE = 8_000
@@ -167,7 +169,7 @@ def block_files(path: str, place: str) -> list[Path]:
 
 def read_block(
     block: Block, is_wanted: Callable[[str], bool], passed: Passed, *, place: str = ""
-) -> Iterator[SampleBatch]:
+) -> Iterator[Batch]:
     """Give all samples of a block's wanted metrics, staleness markers and NaN included."""
     where = f"{place}: block {block.folder}".removeprefix(": ")
     try:
@@ -231,18 +233,21 @@ def _batches(
     block: Block,
     dead: dict[int, list[tuple[int, int]]],
     passed: Passed,
-) -> Iterator[SampleBatch]:
+) -> Iterator[Batch]:
     pieces: list[bytes] = []
     sums: list[int] = []
     owners: list[int] = []
+    native: list[tuple[int, int, bytes]] = []
     for owner, series in enumerate(waiting):
         for reference in series.chunks.tolist():
             encoding, piece, checksum = segments.chunk(reference)
             pieces.append(piece)
             sums.append(checksum)
-            if encoding != XOR:
-                _pass_over(encoding, passed)
             owners.append(owner if encoding == XOR else -1)
+            if encoding in READ:
+                native.append((owner, encoding, piece))
+            elif encoding != XOR:
+                _pass_over(encoding, passed)
     if not pieces:
         return
     data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
@@ -251,17 +256,45 @@ def _batches(
     wrong = np.flatnonzero(crc32c(data, offsets, lengths) != np.array(sums, dtype=np.uint32))
     if wrong.size:
         raise _BadSegmentError(f"the checksums of {wrong.size} chunks are wrong")
-    owner_of = np.array(owners)
+    labels = tuple({**series.labels, **block.labels} for series in waiting)
+    yield _numbers(waiting, labels, np.array(owners), (data, offsets, lengths), dead, passed)
+    for owner, encoding, piece in native:
+        found = decode_native(piece[1:], encoding, labels[owner])
+        if found is None:
+            passed.chunks["gauge histograms"] = passed.chunks.get("gauge histograms", 0) + 1
+        else:
+            yield _alive_native(found, dead.get(waiting[owner].reference, ()), passed)
+
+
+def _numbers(  # noqa: PLR0917 - columns
+    waiting: list[IndexedSeries],
+    labels: tuple[dict[str, str], ...],
+    owner_of: NDArray[np.int64],
+    pieces: tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]],
+    dead: dict[int, list[tuple[int, int]]],
+    passed: Passed,
+) -> SampleBatch:
+    """Decode the chunks that hold numbers: those with an owner (0 or above)."""
+    data, offsets, lengths = pieces
     known = owner_of >= 0
     decoded = decode_chunks(data, offsets[known] + 1, lengths[known] - 1)
     counts = np.bincount(owner_of[known], weights=decoded.counts, minlength=len(waiting))
-    labels = tuple({**series.labels, **block.labels} for series in waiting)
     batch = SampleBatch(labels, counts.astype(np.int64), decoded.time_ms, decoded.bits)
     if any(series.reference in dead for series in waiting):
         kept = _alive(waiting, batch, dead)
         passed.deleted += int((~kept).sum())
         batch = batch.where(kept)
-    yield batch
+    return batch
+
+
+def _alive_native(
+    batch: NativeBatch, dead: Sequence[tuple[int, int]], passed: Passed
+) -> NativeBatch:
+    kept = np.ones(batch.time_ms.size, dtype=bool)
+    for first, last in dead:
+        kept &= (batch.time_ms < first) | (batch.time_ms > last)
+    passed.deleted += int((~kept).sum())
+    return batch if kept.all() else batch.where(kept)
 
 
 def _pass_over(encoding: int, passed: Passed) -> None:

@@ -217,6 +217,9 @@ def _slo(
     rows = []
     told = {c.objective: c for c in counts}
     for objective in objectives:
+        if objective.at_most_seconds > LONGEST_MEDIAN_SECONDS[objective.signal]:
+            note = f"{objective}: milliseconds? Limits are in seconds"
+            rows.append(QualityCheck("seconds or milliseconds", "warning", note))
         found = told.get(objective)
         if found is None:
             rows.append(

@@ -8,6 +8,7 @@ is limited. An input that fails is written into the working folder and named.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import sys
@@ -26,9 +27,10 @@ import numpy as np  # noqa: E402
 
 from signalstudy.source import Source  # noqa: E402
 from signalstudy.telemetry.chunks import ChunkError, decode_chunks  # noqa: E402
+from signalstudy.telemetry.native_chunks import decode_native  # noqa: E402
 from signalstudy.telemetry.openmetrics import read_openmetrics  # noqa: E402
 from signalstudy.telemetry.promql import parse_selector  # noqa: E402
-from signalstudy.telemetry.range_queries import matrix  # noqa: E402
+from signalstudy.telemetry.range_queries import matrix, native_series  # noqa: E402
 from signalstudy.telemetry.remote_read import _collect, _decoded, _frames, _Waiting  # noqa: E402
 from signalstudy.telemetry.tsdb import Passed, find_blocks, read_block  # noqa: E402
 from signalstudy.telemetry.tsdb_dump import read_tsdb_dump  # noqa: E402
@@ -36,6 +38,7 @@ from signalstudy.telemetry.vm_export import read_vm_export  # noqa: E402
 from signalstudy.vocabulary.errors import SignalStudyError  # noqa: E402
 from tests.telemetry.block_writer import write_block  # noqa: E402
 from tests.telemetry.chunk_writer import bits_of, encode  # noqa: E402
+from tests.telemetry.native_writer import Histogram, encode_native  # noqa: E402
 from tests.telemetry.scripted_server import export_lines, good_frame, matrix_answer  # noqa: E402
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 LONGEST_SECONDS = 10.0
 ADDRESS_SPACE_BYTES = 6 << 30
 CHUNK = encode([10_000 * i + i % 3 for i in range(50)], [bits_of(float(i * i)) for i in range(50)])
+NATIVE = [Histogram(10_000 * i, 0.5 * i, {-3: i, 4: i * i}, {1: i}, zero=i) for i in range(20)]
 LABELS = {"__name__": "up", "pod": "p", "job": "j"}
 TEXT = b"".join(b'up{pod="p",job="a\\"b"} %d %d.5\n' % (i, 1000 + i) for i in range(20))
 DUMP = b"".join(b'{__name__="up", pod="p\\n"} %d %d\n' % (i, 1000 * i) for i in range(20))
@@ -61,6 +65,13 @@ def chunks(content: bytes) -> None:
         except ChunkError:
             told.append(None)
     assert told[0] == told[1], "the decoders differ"
+
+
+def histograms(content: bytes) -> None:
+    """Decode the bytes as a chunk of native histograms, of whole counts and of floats."""
+    for encoding in (2, 3):
+        with contextlib.suppress(ChunkError):
+            decode_native(content, encoding, {})
 
 
 def stream(content: bytes) -> None:
@@ -140,7 +151,9 @@ def answer(content: bytes) -> None:
         said = json.loads(content)
     except (ValueError, RecursionError):
         return
-    matrix(said, "fuzz", {})
+    matrix(said, "fuzz")
+    for _ in native_series(said, "fuzz", {}):
+        pass
 
 
 def selector(content: bytes) -> None:
@@ -150,6 +163,7 @@ def selector(content: bytes) -> None:
 
 TARGETS: dict[str, tuple[Callable[[bytes], None], bytes]] = {
     "chunks": (chunks, CHUNK),
+    "histograms": (histograms, encode_native(NATIVE, schema=2)),
     "stream": (stream, good_frame() * 2),
     "message": (message, good_frame()[6:]),
     "index": (block_of("index"), block_files()["index"]),

@@ -51,139 +51,49 @@ def counter(key: int, *, group: int | None = None, form: str = "count", factor: 
     return (key, group or key, form, factor, "engine", "chat", "production", "decode", "q", None)
 
 
-def test_clean_samples_keep_one_finite_value_an_instant(connection):
-    series(connection, counter(1), counter(2), (3, 3, "gauge", 0.01, "gpu", *("s",) * 4, None))
+def places(connection, *rows: tuple[Any, ...]) -> None:
+    table(connection, "places", "key, place, service_number, is_rate", *rows)
+
+
+DAY = 86_400_000
+
+
+def test_samples_come_service_by_service_and_day_by_day_in_the_order_of_places(connection):
+    places(connection, (7, 0, 0, False), (5, 1, 0, False), (9, 2, 1, False))
     table(
         connection,
         "samples",
         "key, time_ms, value",
-        (1, 10, 4.0),
-        (1, 10, 4.0),  # a copy
-        (1, 20, 5.0),
-        (1, 20, 6.0),  # a conflict: the largest is kept
-        (1, 30, float("nan")),
-        (1, 40, float("inf")),
-        (2, 10, -1.5),
-        (2, 20, 9.3e18),  # no measurement
-        (3, 10, 55.0),
-        (3, 20, 2147483632.0),  # a blank of DCGM
-        (9, 10, 1.0),  # of no series that the study uses
+        (9, 10, 1.0),
+        (5, DAY + 1, 2.0),
+        (5, 20, 3.0),
+        (5, 10, 4.0),
+        (7, DAY, 5.0),
+        (7, -1, 6.0),  # the last moment of 1969
+        (1, 10, 7.0),  # of no series that the study uses
     )
-    assert answer(connection, "clean_samples") == [
-        (1, 10, 4.0, 1, False),
-        (1, 20, 6.0, 1, True),
-        (2, 10, -1.5, 0, False),
-        (3, 10, 55.0, 0, False),
-    ]
+    found = run_query(connection, "sorted_samples").fetchall()
+    assert [row[2] for row in found] == [6.0, 4.0, 3.0, 5.0, 2.0, 1.0]
+    assert [row[0] for row in found] == [0, 1, 1, 0, 1, 2]
 
 
-def test_steps_hold_the_sample_before_in_the_same_series(connection):
+def test_cadences_are_the_median_intervals_of_means_per_second(connection):
+    places(connection, (1, 0, 0, True), (2, 1, 0, True), (3, 2, 0, False))
     table(
         connection,
-        "clean",
+        "samples",
         "key, time_ms, value",
-        (1, 30, 7.0),
-        (1, 10, 4.0),
-        (2, 20, 1.0),
-        (1, 15, 5.0),
+        (1, 0, 1.0),
+        (1, 10, 1.0),
+        (1, 10, 2.0),  # twice at one instant
+        (1, 15, float("nan")),
+        (1, 20, 1.0),
+        (1, 90, 1.0),
+        (2, 0, 1.0),
+        (3, 0, 1.0),
+        (3, 10, 1.0),
     )
-    assert answer(connection, "steps") == [
-        (1, 10, 4.0, None, None),
-        (1, 15, 5.0, 4.0, 5),
-        (1, 30, 7.0, 5.0, 15),
-        (2, 20, 1.0, None, None),
-    ]
-
-
-STEPS = "key, time_ms, value, previous_value, interval_ms"
-
-
-def test_cadence_is_the_median_interval(connection):
-    table(
-        connection,
-        "steps",
-        STEPS,
-        (1, 0, 1.0, None, None),
-        (1, 10, 1.0, 1.0, 10),
-        (1, 20, 1.0, 1.0, 10),
-        (1, 90, 1.0, 1.0, 70),
-        (2, 0, 1.0, None, None),
-    )
-    assert answer(connection, "cadences") == [(1, 10.0), (2, None)]
-
-
-def test_a_decrease_of_one_bucket_resets_the_whole_histogram_and_no_gauge(connection):
-    series(
-        connection,
-        counter(1, group=7, form="bucket"),
-        counter(2, group=7, form="bucket"),
-        (3, 3, "gauge", 1.0, "engine", "chat", "production", "decode", "q", None),
-    )
-    table(
-        connection,
-        "steps",
-        STEPS,
-        (1, 10, 2.0, 5.0, 10),
-        (2, 10, 9.0, 8.0, 10),
-        (2, 20, 9.0, 9.0, 10),
-        (3, 10, 1.0, 2.0, 10),
-    )
-    assert answer(connection, "resets") == [(7, 10)]
-
-
-def test_increments_are_in_base_units(connection):
-    series(
-        connection,
-        counter(1, factor=1e-6),
-        counter(2, group=7, form="bucket"),
-        (3, 3, "gauge", 0.01, "gpu", "chat", "production", "decode", "q", None),
-        (4, 4, "rate", 1.0, "engine", "chat", "production", "decode", "q", None),
-    )
-    table(connection, "cadences", "key, cadence_ms", *[(key, 10.0) for key in (1, 2, 3, 4)])
-    table(connection, "resets", "group_key, time_ms", (7, 10))
-    table(
-        connection,
-        "steps",
-        STEPS,
-        (1, 0, 5e6, None, None),  # a counter's first sample says nothing
-        (1, 10, 8e6, 5e6, 10),
-        (2, 10, 9.0, 8.0, 10),  # another part of its histogram fell: all of it is new
-        (2, 20, 11.0, 9.0, 10),
-        (3, 10, 50.0, 40.0, 10),  # percent
-        (4, 0, 300.0, None, None),  # a mean over the usual interval
-        (4, 1000, 300.0, 300.0, 1000),  # after a gap it speaks of 2.5 usual intervals at most
-    )
-    found = answer(connection, "increments")
-    assert [row[:2] for row in found] == [(1, 10), (2, 10), (2, 20), (3, 10), (4, 0), (4, 1000)]
-    assert [row[2] for row in found] == pytest.approx([3.0, 9.0, 2.0, 0.5, 3.0, 7.5])
-    assert [row[3] for row in found] == [10, 10, 10, 0, 10, 1000]
-
-
-def test_series_quality_counts_what_was_wrong(connection):
-    series(connection, counter(1), counter(2))
-    table(
-        connection,
-        "clean",
-        "key, time_ms, value, copies, is_conflict",
-        (1, 0, 1.0, 1, False),
-        (1, 10, 1.0, 2, True),
-        (2, 0, 1.0, 0, False),
-    )
-    table(connection, "cadences", "key, cadence_ms", (1, 10.0), (2, None))
-    table(connection, "resets", "group_key, time_ms", (1, 40))
-    table(
-        connection,
-        "steps",
-        STEPS,
-        (1, 0, 1.0, None, None),
-        (1, 10, 1.0, 1.0, 10),
-        (1, 40, 0.0, 1.0, 30),
-        (2, 0, 1.0, None, None),
-    )
-    assert answer(connection, "series_quality") == [
-        (1, 3, 1, 1, 1, 0, 40, 10.0, 1, 1),
-        (2, 0, 0, 0, 0, 0, 0, None, 0, 0),
-    ]
+    assert answer(connection, "cadences") == [(0, 10.0), (1, None)]
 
 
 def test_series_samples_are_those_of_one_service_and_role_without_buckets(connection):
@@ -249,15 +159,7 @@ def test_points_come_by_concurrency(connection):
 
 
 def test_no_sample_gives_no_row_of_any_query(connection):
-    series(connection, counter(1))
-    table(connection, "samples", "key, time_ms, value", (1, 10, float("nan")))
-    for name, query in (
-        ("clean", "clean_samples"),
-        ("steps", "steps"),
-        ("cadences", "cadences"),
-        ("resets", "resets"),
-        ("parts", "increments"),
-        ("facts", "series_quality"),
-    ):
-        connection.execute(f"CREATE TABLE {name} AS {read_query(query).text}")
-        assert connection.execute(f"SELECT count(*) FROM {name}").fetchone() == (0,)
+    places(connection, (1, 0, 0, True))
+    table(connection, "samples", "key, time_ms, value")
+    for query in ("sorted_samples", "cadences"):
+        assert answer(connection, query) == []

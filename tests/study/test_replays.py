@@ -116,6 +116,7 @@ def test_every_form_holds_every_run():
         (("--against", "nobody"), "--against: unknown rival 'nobody'."),
         (("--from", "yesterday"), "--from 'yesterday' is no time. Write 2026-01-05T00:00:00Z."),
         (("--service", "other"), "unknown service 'other'"),
+        (("--inventory", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
     ],
 )
 def test_wrong_input_is_one_line_and_exit_2(ran, more, sentence):

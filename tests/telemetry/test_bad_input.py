@@ -58,6 +58,13 @@ REFUSED = [
     Bad("a glob that matches nothing", None, ("no file", "part-*.csv"), "part-*.csv"),
     Bad("an empty file", b"", ("samples.csv is empty",)),
     Bad("blank lines", b"\n\n\n", ("no table with named columns",)),
+    Bad(
+        "a request log as table",
+        REQUESTS + b"2026-01-05T00:00:00Z,9,9\n",
+        ('kind = "requests"', "'timestamp'"),
+    ),
+    Bad("operating points as table", POINTS + b"1,0.1,0.01,9,9\n", ('kind = "points"',)),
+    Bad("a table as request log", CSV, ("no request log", 'kind = "table"'), kind="requests"),
     Bad("a header only", CSV.splitlines(keepends=True)[0], ("samples.csv", "holds no sample")),
     *cuts(PARQUET, "a.parquet"),
     *cuts(gzip.compress(CSV), "a.csv.gz"),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from signalstudy.timeline.align import align
+from signalstudy.vocabulary.objectives import Objective
 from tests.telemetry.written import (
     GOOD,
     START,
@@ -240,3 +241,11 @@ def test_files_of_one_glob_may_have_different_columns(tmp_path):
     written(tmp_path, b"x,y\n1,2\n", "a2.csv")
     timeline = align(read(tmp_path, study(tmp_path / "a*.csv")), "chat")
     assert any("1 rows lack a timestamp" in row.note for row in timeline.quality)
+
+
+def test_an_objective_in_milliseconds_is_asked_about(tmp_path):
+    limits = [Objective("tbt", 0.95, 50.0), Objective("ttft", 0.95, 50.0)]
+    timeline = align(read(tmp_path, study(written(tmp_path, GOOD))), "chat", objectives=limits)
+    [row] = [row for row in timeline.quality if row.check == "seconds or milliseconds"]
+    assert row.status == "warning"
+    assert row.note.startswith("p95 tbt <= 50 s: milliseconds?")

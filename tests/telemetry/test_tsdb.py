@@ -128,12 +128,12 @@ def test_downsampled_blocks_are_left_out_and_labels_of_thanos_put_in(tmp_path):
     assert all('cluster="c1"' in name for name in everything(tmp_path))
 
 
-def test_native_histograms_are_counted_and_said(tmp_path):
+def test_chunks_of_a_newer_encoding_are_counted_and_said(tmp_path):
     write_block(tmp_path, [tokens("d0", grown(80))], ulid="01A")
-    histogram = ({**TWO[0][0], "__name__": "vllm:e2e_request_latency_seconds"}, [grown(5)])
-    write_block(tmp_path, [histogram], ulid="01B", encoding=2)
+    newer = ({**TWO[0][0], "__name__": "vllm:e2e_request_latency_seconds"}, [grown(5)])
+    write_block(tmp_path, [newer], ulid="01B", encoding=4)
     told = read(tmp_path, study(tsdb(tmp_path)))
-    assert any("1 chunks of native histograms are left out" in note for note in told.notes)
+    assert any("1 chunks of encoding XOR2 are left out" in note for note in told.notes)
 
 
 def test_staleness_markers_and_nan_are_set_aside_and_counted(tmp_path):
