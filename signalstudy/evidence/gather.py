@@ -108,7 +108,11 @@ def view_signal(
         circular=_circularity(judge.demand, pool.demand, series.name, signal),
         seed=seed,
         excluded_steps=_excluded_steps(usable, demand),
-        slo_counts=_slo_counts(timeline, pool.pool),
+        slo_counts=shared.once(
+            f"requests that pool {pool.pool} answers for",
+            lambda: _slo_counts(timeline, pool.pool),
+            usable,
+        ),
         scale_outs_seconds=tuple(
             event.at_seconds
             for event in timeline.events

@@ -81,9 +81,9 @@ def _held_out_pinball(
     steps = steps[ascending(predictor[steps])]
     x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.blocks)[steps]
     for fold in range(int(fold_of.max()) + 1):
-        held_out = fold_of == fold
-        training = ~held_out
-        if not held_out.any() or training.sum() < FEWEST_STEPS // 2:
+        is_held_out = fold_of == fold
+        held_out, training = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
+        if not held_out.size or training.size < FEWEST_STEPS // 2:
             continue
         short = y[held_out] - _quantile_curve(x[training], y[training], x[held_out])
         loss[steps[held_out]] = np.maximum(

@@ -23,7 +23,7 @@ from signalstudy.evidence.response import FEWEST_LEVELS, Response, bin_demand, t
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
 from signalstudy.evidence.shared import Shared
 from signalstudy.evidence.step_response import fit_step_response
-from signalstudy.evidence.warning import judge_warning, why_no_breaches
+from signalstudy.evidence.warning import breaches_of, judge_warning, why_no_breaches
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -152,12 +152,17 @@ class Prepared:
     @cached_property
     def no_breaches(self) -> str:
         """Why there is no breach to announce, or ''."""
-        return why_no_breaches(self.view)
+        return why_no_breaches(self.view, self._breaches)
 
     @cached_property
     def alarms(self) -> Outcome:
         """What the signal's alarms came to."""
-        return judge_warning(self.view)
+        return judge_warning(self.view, self._breaches)
+
+    @property
+    def _breaches(self) -> NDArray[np.intp]:
+        counted = (slo.observed for slo in self.view.slo_counts)
+        return self.shared.once("breaches", lambda: breaches_of(self.view), *counted)
 
     @cached_property
     def shape_width(self) -> int:

@@ -71,11 +71,11 @@ def shifted(values: Floats, steps: int) -> Floats:
 
 def varies(values: Floats) -> bool:
     """Tell whether the known values are more than one value and its rounding."""
-    known = values[np.isfinite(values)]
-    if known.size < 2:
+    if not values.size:
         return False
-    spread = float(known.max() - known.min())
-    return spread > NO_VARIATION * max(float(np.abs(known).max()), 1e-300)
+    # Both pass over NaN.
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    return high - low > NO_VARIATION * max(abs(low), abs(high), 1e-300)
 
 
 def demand_must_vary(reference: Floats) -> None:

@@ -93,8 +93,11 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
         design, np.log(response.means[None, positive]), response.weights[None, positive]
     )[0, 1]
     resampled = response.resampled_means[:, positive]
-    present = np.where(resampled > 0.0, response.weights[positive], 0.0)
-    slopes = weighted_lines(design, np.log(np.where(resampled > 0.0, resampled, 1.0)), present)
+    is_positive = resampled > 0.0
+    present = np.where(is_positive, response.weights[positive], 0.0)
+    # Equal weights in all rows are one system of equations.
+    present = present[:1] if is_positive.all() else present
+    slopes = weighted_lines(design, np.log(np.where(is_positive, resampled, 1.0)), present)
     enough = (present > 0.0).sum(axis=1) >= FEWEST_POINTS
     left_out = int((usable & ~positive).sum())
     return bootstrapped(

@@ -100,7 +100,9 @@ def fit_step_response(prepared: Prepared) -> StepResponse:
     dead, smear, shapes = _candidates(search.own_covariance, reach)
     sign = np.sign(observed[reach]) or 1.0
     best = int((sign * shapes @ observed).argmax())
-    chosen = (sign * resampled @ shapes.T).argmax(axis=1)
+    # Single precision: the grid is coarser by far than what it leaves open.
+    fits = (sign * resampled).astype(np.float32) @ shapes.T.astype(np.float32)
+    chosen = fits.argmax(axis=1)
     at_edge = float((smear[chosen] >= smear.max()).mean())
     if smear[best] >= smear.max() or at_edge > EDGE_SHARE:
         longest = smear.max() * prepared.view.step_seconds

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from signalstudy.evidence.prepared import Prepared
 
     Floats = NDArray[np.float64]
+    Spans = NDArray[np.intp]
 
 LEVEL_SECONDS = 60.0
 FEWEST_BREACHES = 2
@@ -98,20 +99,24 @@ def false_alarms_per_day(prepared: Prepared) -> Estimate:
     )
 
 
-def why_no_breaches(view: SignalView) -> str:
+def breaches_of(view: SignalView) -> Spans:
+    """Find the breaches of what a pool answers for: first step, step after the last (m, 2)."""
+    return find_breaches(view.slo_counts, view.time_seconds.size, view.step_seconds)
+
+
+def why_no_breaches(view: SignalView, breaches: Spans) -> str:
     """Say why there is nothing to announce, or give ''."""
     if not view.slo_counts:
         return "There is no [[objectives]] entry whose requests are counted for this pool."
-    if not _breaches(view).size:
+    if not breaches.size:
         said = ", ".join(str(slo.objective) for slo in view.slo_counts)
         return f"No breach of {said} in these data, so there is nothing to announce."
     return ""
 
 
-def judge_warning(view: SignalView) -> Outcome:
+def judge_warning(view: SignalView, breaches: Spans) -> Outcome:
     """Judge the alarms of a signal against the breaches of its pool, or raise why not."""
     step = view.step_seconds
-    breaches = _breaches(view)
     if breaches.shape[0] < FEWEST_BREACHES:
         raise NotEnoughDataError("Only one breach: a cut fitted on it cannot be tested on another.")
     level = _level(view)
@@ -133,10 +138,6 @@ def _level(view: SignalView) -> Floats:
         ready = np.where(np.isfinite(view.replicas), view.replicas, 0.0) > 0.0
         signal = np.where(ready, signal / np.where(ready, view.replicas, 1.0), np.nan)
     return trailing_mean(signal, max(1, round(LEVEL_SECONDS / view.step_seconds)))
-
-
-def _breaches(view: SignalView) -> NDArray[np.intp]:
-    return find_breaches(view.slo_counts, view.time_seconds.size, view.step_seconds)
 
 
 def _longest_seconds(view: SignalView) -> float:
