@@ -3,7 +3,6 @@
   const narrow = window.matchMedia("(max-width: 600px)").matches;
   const config = {
     displaylogo: false,
-    displayModeBar: narrow ? false : "hover",
     modeBarButtonsToRemove: ["select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"],
     responsive: true,
   };
@@ -13,7 +12,9 @@
     if (narrow) {
       figure.layout.dragmode = false; /* a finger scrolls the page, not the axes */
     }
-    Plotly.newPlot(plot, figure.data, figure.layout, config);
+    /* over a small figure the buttons would lie on its title; a double click resets it as well */
+    const displayModeBar = plot.clientWidth < 640 ? false : "hover";
+    Plotly.newPlot(plot, figure.data, figure.layout, { ...config, displayModeBar });
   }
   window.addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.Plots.resize(plot)));
 

@@ -74,6 +74,9 @@ def time_column(relation: duckdb.DuckDBPyRelation, column: str, place: str) -> T
         if _first_bad(relation, f"try_cast({text} AS DOUBLE)", name) is None:
             time = _epoch(relation, column, f"CAST({text} AS DOUBLE)")
             return _checked(relation, column, time, place)
+        mixed = _mixed(column, text)
+        if (bad := _first_bad(relation, mixed.expression, name)) is None:
+            return _checked(relation, column, mixed, place)
         raise _no_time(place, column, bad)
     raise TableError(f"{place}: column {column!r} is {kind}, which is no time")
 
@@ -110,6 +113,18 @@ def _epoch(relation: duckdb.DuckDBPyRelation, column: str, expression: str) -> T
     return TimeColumn(
         f"CAST(round(CAST({expression} AS DOUBLE) * {factor!r}) AS BIGINT)",
         f"{column} is a number: read as {unit} since 1970",
+    )
+
+
+def _mixed(column: str, text: str) -> TimeColumn:
+    """Read a column in which some times are texts and some numbers, each for itself."""
+    number, size = f"try_cast({text} AS DOUBLE)", f"abs(try_cast({text} AS DOUBLE))"
+    sizes = " ".join(f"WHEN {size} < {below!r} THEN {to_ms!r}" for below, to_ms, _ in EPOCH_UNITS)
+    in_ms = f"try_cast(round({number} * CASE {sizes} ELSE 1e-6 END) AS BIGINT)"
+    return TimeColumn(
+        f"coalesce({in_ms}, epoch_ms(try_cast({text} AS TIMESTAMPTZ)))",
+        f"{column} is written in several ways: numbers are read as time since 1970 in the unit of "
+        "their size, times without zone as UTC",
     )
 
 

@@ -82,14 +82,25 @@ def open_table(
     if relation.columns in (["column0"], ["json"]):
         raise TableError(f"{place}: {files[0]} is no table with named columns")
     try:  # text is parsed once, not at every question
-        relation.create(quoted(place))
+        try:
+            relation.create(quoted(place))
+        except duckdb.ConversionException:
+            # Files of one glob write a column in different ways: each value is then read by itself.
+            if kind != "csv":
+                raise
+            _open(connection, kind, paths, place, as_text=True).create(quoted(place))
     except duckdb.Error as error:
         raise TableError(f"{place}: {files[0].name}: {first_line(error)}") from None
     return connection.table(quoted(place))
 
 
 def _open(
-    connection: duckdb.DuckDBPyConnection, kind: str, paths: list[str], place: str
+    connection: duckdb.DuckDBPyConnection,
+    kind: str,
+    paths: list[str],
+    place: str,
+    *,
+    as_text: bool = False,
 ) -> duckdb.DuckDBPyRelation:
     try:
         if kind == "parquet":
@@ -108,6 +119,7 @@ def _open(
             escapechar='"',
             union_by_name=True,
             sample_size=-1,
+            all_varchar=as_text,
         )
     except (duckdb.Error, OSError) as error:
         if "sniffing" in str(error):

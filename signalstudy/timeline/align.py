@@ -126,10 +126,11 @@ def _mask_partly_seen(
         if signal.kind == "total":
             values = np.where(too_few, np.nan, signal.values)
             signals[name] = replace(signal, values=values)
+    often = "under 1%" if share < 0.005 else f"{share:.0%}"
     return QualityCheck(
         f"replicas of {pool} that export",
         "warning" if share > 0.05 else "note",
-        f"at {share:.0%} of the steps fewer than {LEAST_EXPORTING:.0%} of the ready replicas have "
+        f"at {often} of the steps fewer than {LEAST_EXPORTING:.0%} of the ready replicas have "
         "series: totals are not known there and are left out",
     )
 

@@ -249,3 +249,16 @@ def test_an_objective_in_milliseconds_is_asked_about(tmp_path):
     [row] = [row for row in timeline.quality if row.check == "seconds or milliseconds"]
     assert row.status == "warning"
     assert row.note.startswith("p95 tbt <= 50 s: milliseconds?")
+
+
+def test_times_of_one_column_may_be_written_in_several_ways(tmp_path):
+    """Numbers of any unit and texts, in files of one glob and even in one file."""
+    spelled = [iso(START), START + 10, (START + 20) * 1000, (START + 30) * 10**9]
+    one, *others = ({"timestamp": at, "decode_tokens_per_second": 5.0} for at in spelled)
+    written(tmp_path, as_csv([one]), "a1.csv")
+    written(tmp_path, as_csv(others[:1]), "a2.csv")
+    written(tmp_path, as_csv([one | {"timestamp": iso(START + 40)}, *others[1:]]), "a3.csv")
+    telemetry = read(tmp_path, study(tmp_path / "a*.csv"))
+    times = telemetry.samples("chat", "production")["time_ms"].sort()
+    assert times.to_list() == [(START + seconds) * 1000 for seconds in (0, 10, 20, 30, 40)]
+    assert any("written in several ways" in note for note in telemetry.notes)
