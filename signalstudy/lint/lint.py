@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.lint.finding import error
 from signalstudy.lint.motion import motion_findings
-from signalstudy.lint.objects import keda_findings, key_findings
+from signalstudy.lint.objects import current_version, keda_findings, key_findings
+from signalstudy.lint.others import (
+    aibrix_findings,
+    dynamo_findings,
+    kthena_findings,
+    of_aibrix,
+    of_kthena,
+)
 from signalstudy.lint.policies import policy_findings
-from signalstudy.lint.queries import query_findings
+from signalstudy.lint.queries import query_findings, several_series
 from signalstudy.lint.sized import of_hpa, of_keda, of_policy
 from signalstudy.lint.split import split_findings
 from signalstudy.lint.targets import target_findings
@@ -19,7 +26,7 @@ from signalstudy.policy.yaml_text import one_line, parse_all
 from signalstudy.vocabulary.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from signalstudy.lint.facts import Facts
     from signalstudy.lint.finding import Finding
@@ -29,7 +36,18 @@ KINDS = {
     "ScalingPolicy": "policy",
     "HorizontalPodAutoscaler": "hpa",
     "ScaledObject": "keda",
+    "PodAutoscaler": "aibrix",
+    "AutoscalingPolicy": "kthena",
+    "DynamoGraphDeploymentRequest": "dynamo",
 }
+JUDGES: dict[str, tuple[Callable[..., list[Sized]], Callable[..., Iterator[Finding]]]] = {
+    "hpa": (lambda document, where: [of_hpa(document, where)], lambda *_: iter(())),
+    "keda": (lambda document, where: [of_keda(document, where)], keda_findings),
+    "aibrix": (of_aibrix, aibrix_findings),
+    "kthena": (of_kthena, kthena_findings),
+    "dynamo": (lambda *_: [], dynamo_findings),
+}
+"""What sizes an object of a scaler, and what is to be said of it alone."""
 LONGEST_NAME = 80
 
 
@@ -44,11 +62,7 @@ def lint(
     found: list[Finding] = []
     fleets: list[Sized] = []
     for place, text in texts.items():
-        documents = [
-            one
-            for one in parse_all(text, place)
-            if isinstance(one, dict) and one.get("kind") in KINDS
-        ]
+        documents = [one for one in parse_all(text, place) if _is_known(one)]
         if not documents:
             raise ConfigurationError(
                 f"{place}: there is nothing to check in it. Known kinds: {', '.join(KINDS)}."
@@ -58,7 +72,29 @@ def lint(
             fleets += sized
             found += findings
     found += split_findings(fleets, facts)
+    found += _fights(fleets)
     return sorted(dict.fromkeys(found), key=lambda one: (one.severity, one.where, one.check))
+
+
+def _is_known(document: object) -> bool:
+    """Say whether an object is of a kind that is checked; Knative has a PodAutoscaler as well."""
+    if not isinstance(document, dict) or document.get("kind") not in KINDS:
+        return False
+    return document["kind"] != "PodAutoscaler" or "aibrix" in str(document.get("apiVersion"))
+
+
+def _fights(fleets: list[Sized]) -> Iterator[Finding]:
+    """Report two objects that scale the same thing."""
+    seen: dict[tuple[str, ...], Sized] = {}
+    for one in (fleet for fleet in fleets if fleet.scales):
+        first = seen.setdefault(one.scales, one)
+        if first.where.partition(", ")[2] != one.where.partition(", ")[2]:
+            yield error(
+                "two_scalers",
+                one.where,
+                f"{' '.join(one.scales[1:3])} is scaled by {first.where.rstrip(':')} as well: "
+                "each undoes what the other does.",
+            )
 
 
 def _checked(
@@ -77,11 +113,13 @@ def _checked(
         fleets = of_policy(policy, where)
         own = list(policy_findings(policy, where, facts, now))
     else:
-        own = list(key_findings(document, kind, where))
-        if own:
+        document, own = current_version(document, kind, where)
+        own = own or list(key_findings(document, kind, where))
+        if any(one.severity == "error" and one.check != "version" for one in own):
             return [], own  # what is misspelt cannot be judged
-        fleets = [of_hpa(document, where) if kind == "hpa" else of_keda(document, where)]
-        own = list(keda_findings(document, where)) if kind == "keda" else []
+        size, judge = JUDGES[kind]
+        fleets = size(document, where)
+        own += judge(document, where)
     return fleets, [*own, *(finding for one in fleets for finding in _of_fleet(one, facts))]
 
 
@@ -89,5 +127,7 @@ def _of_fleet(sized: Sized, facts: Facts | None) -> Iterator[Finding]:
     for metric in sized.metrics:
         if metric.query:
             yield from query_findings(metric.query, metric.where)
+            if sized.scales:
+                yield from several_series(metric.query, metric.where)
     yield from target_findings(sized, facts)
     yield from motion_findings(sized, facts)

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from signalstudy.lint.finding import error, warning
 from signalstudy.policy.yaml_text import one_line
+from signalstudy.scalers.aibrix_strategies import DEFAULTS
 from signalstudy.scalers.manifest import manifest_schema
 
 if TYPE_CHECKING:
@@ -32,19 +33,63 @@ HINTS = {
 }
 
 
+VERSIONS = {
+    "hpa": "autoscaling/v2",
+    "keda": "keda.sh/v1alpha1",
+    "aibrix": "autoscaling.aibrix.ai/v1alpha1",
+    "kthena": "workload.serving.volcano.sh/v1alpha1",
+    "dynamo": "nvidia.com/v1beta1",
+}
+SAME_FIELDS = {"autoscaling/v2beta2"}
+"""Old versions that say the same by the same keys, so that the rest can be judged."""
+WENT = {
+    "autoscaling/v2beta2": "Kubernetes 1.26 removed it; the keys stay the same.",
+    "autoscaling/v2beta1": "Kubernetes 1.25 removed it; targets now stand below target.",
+    "autoscaling/v1": "It knows CPU alone, and ignores metrics and behavior.",
+    "keda.k8s.io/v1alpha1": "That was KEDA 1; KEDA 2 does not look at it.",
+}
+
+
+def current_version(
+    document: Mapping[str, Any], scaler: str, where: str
+) -> tuple[Mapping[str, Any], list[Finding]]:
+    """Report another apiVersion than the present one, and give the object in the present one.
+
+    Where the keys have changed as well, what is given holds no more that could be judged.
+    """
+    now, said = VERSIONS[scaler], str(document.get("apiVersion", ""))
+    if said == now or "apiVersion" not in document:
+        return document, []
+    why = WENT.get(said, "")
+    told = f"{one_line(said)[:LONGEST_MESSAGE]!r} is not {now}. {why}".strip()
+    if said in SAME_FIELDS:
+        return {**document, "apiVersion": now}, [error("version", f"{where} apiVersion", told)]
+    return document, [error("key", f"{where} apiVersion", told)]
+
+
 def key_findings(document: Mapping[str, Any], scaler: str, where: str) -> Iterator[Finding]:
     """Check every key against the scaler's schema."""
     faults = Draft202012Validator(manifest_schema(scaler)).iter_errors(document)
     for fault in sorted(faults, key=lambda one: list(map(str, one.absolute_path))):
         path = ".".join(map(str, fault.absolute_path))
-        yield error(_check(fault), f"{where} {path}".strip(), _sentence(fault))
+        place = f"{where} {path}".strip()
+        if scaler == "dynamo" and fault.validator == "additionalProperties":
+            # The planner has more keys than are listed here, and nobody else checks them.
+            yield warning("key", place, f"{_sentence(fault)} The block is not validated.")
+            continue
+        yield error(_check(fault), place, _sentence(fault))
 
 
 def _check(fault: ValidationError) -> str:
-    is_key = fault.validator in ("additionalProperties", "required", "propertyNames")
-    if is_key:
+    is_key = fault.validator in ("additionalProperties", "required")
+    if is_key or _is_name(fault):
         return "key"
     return "unit" if fault.validator in ("type", "pattern", "anyOf") else "range"
+
+
+def _is_name(fault: ValidationError) -> bool:
+    """Say whether it is the name of an annotation that is wrong."""
+    return "propertyNames" in fault.absolute_schema_path
 
 
 def _sentence(fault: ValidationError) -> str:
@@ -53,6 +98,9 @@ def _sentence(fault: ValidationError) -> str:
         unknown = next(str(key) for key in fault.instance if key not in known)
         hint = HINTS.get(unknown, f"Known here: {', '.join(sorted(known))}.")
         return f"{one_line(unknown)[:LONGEST_MESSAGE]!r} is not read here: {hint}"
+    if _is_name(fault):
+        name = one_line(str(fault.instance))[:LONGEST_MESSAGE]
+        return f"{name!r} is ignored. Known: {', '.join(sorted(DEFAULTS))}."
     if fault.validator in ("type", "pattern", "anyOf") and isinstance(fault.schema, dict):
         wanted = fault.schema.get("description", "another type")
         return f"{one_line(str(fault.instance))[:LONGEST_MESSAGE]!r} has to be {wanted}."

@@ -20,6 +20,9 @@ _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604
 _ZERO = re.compile(r"\bor\s+(?:on\s*\(\s*\)\s*)?vector\s*\(\s*0(?:\.0*)?\s*\)", re.IGNORECASE)
 _INCREASE = re.compile(r"\b(?:rate|irate|increase|delta|deriv|resets|changes)\s*\(")
 _FILTERED = re.compile(r"(?:>=?|==|<=?)\s*(?!bool)[-+]?[\d.]")
+_LISTED = r"(?:by|without)\s*\(\s*\w[^()]*\)"
+_CALL = re.compile(rf"(?P<name>[a-z_]+)\s*(?P<listed>{_LISTED}\s*)?\(")
+_TOGETHER, _BARE = {"sum", "avg", "max", "min", "count"}, {"rate", "irate", "increase"}
 
 
 def query_findings(query: str, where: str) -> Iterator[Finding]:
@@ -65,6 +68,34 @@ def query_findings(query: str, where: str) -> Iterator[Finding]:
             where,
             "flow-control metrics exist only where the endpoint picker runs with flow control.",
         )
+
+
+def several_series(query: str, where: str) -> Iterator[Finding]:
+    """Check that a query which has to give one element does not plainly give one a series."""
+    text = _without_text(on_one_line(query))
+    call = _CALL.match(text)
+    if call is None:
+        return
+    rest = text[_closing(text, call.end() - 1) + 1 :].strip()
+    is_listed = call["listed"] is not None or re.fullmatch(_LISTED, rest) is not None
+    is_whole = rest == "" or re.fullmatch(_LISTED, rest) is not None
+    if is_whole and (call["name"] in _BARE or (call["name"] in _TOGETHER and is_listed)):
+        yield error(
+            "several_series",
+            where,
+            "the answer has an element for each series, and more than one is an error: take them "
+            "together with sum() or avg(), without by.",
+        )
+
+
+def _closing(text: str, at: int) -> int:
+    """Give where the bracket at `at` closes, the end where it does not."""
+    depth = 0
+    for place in range(at, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[place], 0)
+        if depth == 0:
+            return place
+    return len(text)
 
 
 def range_seconds(query: str) -> float | None:

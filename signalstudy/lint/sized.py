@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.policy import Policy
 
-Division = Literal["total", "replicas", "formula"]
-"""What the target divides: a total; a value that multiplies replicas; or it asks for replicas."""
+Division = Literal["total", "replicas", "pods", "formula"]
+"""What the target divides: a total; a value that multiplies replicas, of a query or as the mean
+over pods that the scaler takes itself; or it asks for replicas."""
 POOLS = ("prefill", "decode", "unified")
 
 
@@ -43,7 +44,10 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """One fleet and what sizes it. `formula` and `values` only where a formula does."""
+    """One fleet and what sizes it. `formula` and `values` only where a formula does.
+
+    `scales`: namespace, kind, name and role of what a manifest scales, () for a policy.
+    """
 
     where: str
     pool: str
@@ -54,6 +58,7 @@ class Sized:
     into: Motion
     formula: str = ""
     values: tuple[Metric, ...] = ()
+    scales: tuple[str, ...] = ()
 
 
 def of_hpa(document: Mapping[str, Any], where: str) -> Sized:
@@ -64,14 +69,15 @@ def of_hpa(document: Mapping[str, Any], where: str) -> Sized:
         kind = metric["type"]
         source = metric.get(kind[0].lower() + kind[1:], {})
         target = source.get("target", {})
-        is_total = target.get("type") == "AverageValue" and kind in ("External", "Object")
+        is_whole = kind in ("External", "Object")
+        is_total = target.get("type") == "AverageValue" and is_whole
         value = target.get("averageValue", target.get("value", target.get("averageUtilization")))
         metrics.append(
             Metric(
                 f"{where} spec.metrics[{number}]",
                 str(source.get("metric", source).get("name", kind)),
                 "",
-                "total" if is_total else "replicas",
+                "total" if is_total else "replicas" if is_whole else "pods",
                 quantity_value(value),
             )
         )
@@ -83,6 +89,7 @@ def of_hpa(document: Mapping[str, Any], where: str) -> Sized:
         metrics=tuple(metrics),
         out=_motion(DEFAULT_SCALE_UP, behavior.get("scaleUp")),
         into=_motion(DEFAULT_SCALE_DOWN, behavior.get("scaleDown")),
+        scales=what_is_scaled(document, spec["scaleTargetRef"]),
     )
 
 
@@ -118,6 +125,7 @@ def of_keda(document: Mapping[str, Any], where: str) -> Sized:
         values=tuple(metrics) if modifiers else (),
         out=_motion(DEFAULT_SCALE_UP, behavior.get("scaleUp")),
         into=_motion(DEFAULT_SCALE_DOWN, behavior.get("scaleDown")),
+        scales=what_is_scaled(document, spec["scaleTargetRef"]),
     )
 
 
@@ -159,6 +167,14 @@ def of_policy(policy: Policy, where: str) -> list[Sized]:
             )
         )
     return found
+
+
+def what_is_scaled(
+    document: Mapping[str, Any], ref: Mapping[str, Any], role: str = ""
+) -> tuple[str, ...]:
+    """Name what an object scales, so that two that scale the same are noticed."""
+    namespace = str(document["metadata"].get("namespace", ""))
+    return namespace, str(ref.get("kind", "Deployment")), str(ref.get("name", "")), role
 
 
 def pool_named(document: Mapping[str, Any], target: str) -> str:

@@ -134,7 +134,7 @@ def _reach(sized: Sized, metric: Metric, read: Read) -> Iterator[Finding]:
             f"{read.metric} runs to {read.bound:g}, the target {target:g} looks like a share: the "
             "fleet climbs to its maximum.",
         )
-    elif read.bound is not None and metric.division == "replicas" and target * out >= read.bound:
+    elif read.bound is not None and metric.division != "total" and target * out >= read.bound:
         yield error(
             "unreachable",
             metric.where,

@@ -1,7 +1,8 @@
 """The YAML that policies are written and read in: plain data, no surprises.
 
 Reading: numbers and words as YAML 1.2 has them (`no`, `12:30` and dates are text), no duplicate
-keys, no aliases, no tags, one document. Writing: text that YAML 1.1 or 1.2 would take for something
+keys, no aliases, no tags, one document. Manifests that users have may hold several documents,
+Lists, aliases and merge keys. Writing: text that YAML 1.1 or 1.2 would take for something
 else is quoted, so that whatever reads it gets the same words.
 """
 
@@ -15,13 +16,15 @@ import yaml
 from signalstudy.vocabulary.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 LARGEST_BYTES = 1_000_000
+MOST_VALUES = 200_000
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _INTEGER = re.compile(r"^[-+]?[0-9]+$")
 _BOOLEAN = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"^(~|null|Null|NULL|)$")
+TEMPLATE = " It looks like a template: render it first, as `helm template` does."
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
@@ -41,8 +44,13 @@ class _Reader(yaml.SafeLoader):
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         """Refuse a key that stands twice, and keys that are not text."""
+        self.refuse_keys(node.value)
+        return super().construct_mapping(node, deep)
+
+    def refuse_keys(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Raise for the first key that is not text or was there before."""
         seen = set()
-        for key, _ in node.value:
+        for key, _ in pairs:
             if key.tag != "tag:yaml.org,2002:str":
                 raise yaml.constructor.ConstructorError(
                     None, None, "keys have to be text", key.start_mark
@@ -52,7 +60,46 @@ class _Reader(yaml.SafeLoader):
                     None, None, f"the key {key.value!r} stands twice", key.start_mark
                 )
             seen.add(key.value)
+
+
+class _ManifestReader(_Reader):
+    """The same with aliases and merge keys, which manifests have, as far as they stay small."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own convention
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Read aliases too."""
+        return yaml.SafeLoader.compose_node(self, parent, index)
+
+    def construct_document(self, node: Any) -> Any:
+        """Refuse what a few lines of aliases blow up before it is built."""
+        if _values_in(node, {}) > MOST_VALUES:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"aliases stand for more than {MOST_VALUES:,} values", node.start_mark
+            )
+        return super().construct_document(node)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        """Merge `<<`; a key of its own goes before one that is merged, none may stand twice."""
+        if any(key.tag == _MERGE_TAG for key, _ in node.value):
+            self.refuse_keys(pair for pair in node.value if pair[0].tag != _MERGE_TAG)
+            self.flatten_mapping(node)
+            node.value = list({key.value: (key, value) for key, value in node.value}.values())
         return super().construct_mapping(node, deep)
+
+
+def _values_in(node: Any, known: dict[int, int]) -> int:
+    """Count what a node stands for with its aliases written out; endless ones count for all."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = MOST_VALUES + 1
+    inner: list[Any] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [part for pair in node.value for part in pair]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = node.value
+    known[id(node)] = 1 + sum(_values_in(part, known) for part in inner)
+    return known[id(node)]
 
 
 for _tag, _pattern, _first in (
@@ -62,6 +109,8 @@ for _tag, _pattern, _first in (
     ("null", _NULL, ["~", "n", "N", ""]),
 ):
     _Reader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+    _ManifestReader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+_ManifestReader.add_implicit_resolver(_MERGE_TAG, re.compile("^(?:<<)$"), ["<"])
 
 
 class Block(str):
@@ -108,15 +157,25 @@ def parse(text: str, place: str) -> Any:
 
 
 def parse_all(text: str, place: str) -> list[Any]:
-    """Read every document of a file, empty ones left out; errors as in `parse`."""
-    found = _parsed(text, place, lambda: list(yaml.load_all(text, Loader=_Reader)))
-    return [document for document in found if document is not None]
+    """Read every object of a manifest file, lists of them taken apart; errors as in `parse`."""
+    found = _parsed(text, place, lambda: list(yaml.load_all(text, Loader=_ManifestReader)))
+    return [one for document in found for one in _objects(document)]
+
+
+def _objects(document: Any) -> list[Any]:
+    """Take a List apart, as kubectl writes and takes it."""
+    if document is None:
+        return []
+    if isinstance(document, dict) and str(document.get("kind", "")).endswith("List"):
+        items = document.get("items")
+        return [one for one in items if one is not None] if isinstance(items, list) else []
+    return [document]
 
 
 def _parsed(text: str, place: str, read: Callable[[], Any]) -> Any:
     if len(text) > LARGEST_BYTES:
         raise ConfigurationError(
-            f"{place}: {len(text)} characters are more than a policy has ({LARGEST_BYTES})."
+            f"{place}: more than {LARGEST_BYTES:,} characters are not read; give it in parts."
         )
     try:
         return read()
@@ -126,7 +185,10 @@ def _parsed(text: str, place: str, read: Callable[[], Any]) -> Any:
         problem = error.problem or "broken"
         if problem.startswith("but "):
             problem = f"{error.context}, {problem}"
-        raise ConfigurationError(f"{place}{line}: not readable as YAML: {problem}.") from error
+        hint = TEMPLATE if "{{" in text else ""
+        raise ConfigurationError(
+            f"{place}{line}: not readable as YAML: {problem}.{hint}"
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigurationError(
             f"{place}: not readable as YAML: {one_line(str(error))}."

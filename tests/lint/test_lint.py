@@ -23,7 +23,7 @@ CORPUS = Path(__file__).with_name("corpus")
 WHEN = datetime(2026, 1, 20, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("to", ["hpa", "keda"])
+@pytest.mark.parametrize("to", ["hpa", "keda", "aibrix", "kthena"])
 @pytest.mark.parametrize(
     "made",
     [
@@ -35,6 +35,8 @@ WHEN = datetime(2026, 1, 20, tzinfo=UTC)
     ids=["joint", "guarded", "two_signals", "intensive"],
 )
 def test_what_we_export_is_free_of_findings(to, made):
+    if to == "kthena" and "ratio" not in made.document["spec"]:
+        return  # it takes no intensive signal
     assert lint({"x": export(made, to)}) == []
 
 
@@ -55,6 +57,36 @@ def test_pools_are_paired_across_files():
 @pytest.mark.parametrize("text", ["", "kind: Deployment\n", "[]\n", "just text\n"])
 def test_a_file_without_anything_to_check_is_an_error_with_the_choices(text):
     with pytest.raises(ConfigurationError, match=r"nothing to check.*ScaledObject"):
+        lint({"x.yaml": text})
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{{- if .Values.on }}\nkind: ScaledObject\n{{- end }}\n", "render it first"),
+        ("kind: ScaledObject\nmetadata: {{ .Values.name }}\n", "render it first"),
+        ("a: &a [*a]\nkind: ScaledObject\n", "stand for more than"),
+        ("kind: ScaledObject\nkind: ScaledObject\n", "stands twice"),
+        ("a: &a {b: 1}\nc: {<<: *a, d: 1, d: 2}\n", "stands twice"),
+        ("kind: ScaledObject\n" + "# x\n" * 300_000, "more than 1,000,000 characters"),
+    ],
+)
+def test_what_cannot_be_read_says_why(text, says):
+    with pytest.raises(ConfigurationError, match=says):
+        lint({"x.yaml": text})
+
+
+def test_aliases_that_blow_up_are_refused_before_they_do():
+    levels = "".join(
+        f"{chr(98 + i)}: &{chr(98 + i)} [{f'*{chr(97 + i)},' * 9}]\n" for i in range(9)
+    )
+    with pytest.raises(ConfigurationError, match="stand for more than"):
+        lint({"x.yaml": "a: &a [x,x,x,x,x,x,x,x,x]\n" + levels})
+
+
+def test_knatives_own_podautoscaler_is_none_of_ours():
+    text = "apiVersion: autoscaling.internal.knative.dev/v1alpha1\nkind: PodAutoscaler\n"
+    with pytest.raises(ConfigurationError, match="nothing to check"):
         lint({"x.yaml": text})
 
 

@@ -42,7 +42,7 @@ def text(disaggregated):
         ("a: 'x", "line 1"),
         ("a: \x00", "not readable as YAML"),
         (b"\xff\xfe\x00\xd8", "UTF-8"),
-        ("a: b\n" + "#" * 1_000_001, "more than a policy has"),
+        ("a: b\n" + "#" * 1_000_001, "more than 1,000,000 characters"),
     ],
 )
 def test_what_is_not_a_policy_is_refused_in_one_sentence(tmp_path, broken, says):
