@@ -307,10 +307,13 @@ def lint_files(
 def replay_policies(form: str, *, quiet: bool, debug: bool, **options: Any) -> None:
     """Say what policies would have done with a study's demand, and what rivals would."""
     with errors(debug=debug):
-        from signalstudy.study.replays import printed, replay_files  # noqa: PLC0415
+        from signalstudy.report.write import write_replay  # noqa: PLC0415 - heavy only when used
+        from signalstudy.study.replays import printed, replay_files, replay_folder  # noqa: PLC0415
 
         with progress(quiet=quiet) as say:
             found = replay_files(**options, progress=say)
+            page = write_replay(found, replay_folder(options["on"], options["out"]))
+            say(f"written: {page}")
         width = shutil.get_terminal_size((120, 40)).columns
         click.echo(printed(found, form, width=width), nl=False)
 

@@ -10,15 +10,14 @@ import plotly.graph_objects as go
 from signalstudy.figures.aggregate import reduced, steps, summed
 from signalstudy.figures.look import (
     DEMAND,
-    FONT,
     INK,
     MUTED,
     SHADE,
     SIGNAL,
     SIGNAL_BAND,
-    empty_figure,
     plain,
 )
+from signalstudy.figures.rows import Rows
 from signalstudy.figures.signals import chosen_signals, reference_of
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.units import unit_of
@@ -32,9 +31,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_GAP_PIXELS = 34
-_TOP_PIXELS = 64
-_BOTTOM_PIXELS = 44
 _MOST_SPANS = 200
 _SLO_BINS = 300
 _MOST_ABOVE = 1.6
@@ -48,64 +44,13 @@ _BREACH_SCALE = [
 ]
 
 
-class _Rows:
-    """Rows of one figure that share one time axis, so that one hover line reads them all."""
-
-    def __init__(self) -> None:
-        self.titles: list[str] = []
-        self.heights: list[int] = []
-        self.axes: list[dict[str, Any]] = []
-        self.traces: list[go.Scatter | go.Heatmap] = []
-
-    def open(self, heading: str, height: int, **axis: Any) -> str:
-        """Begin a row and give the name of its y axis."""
-        self.titles.append(heading)
-        self.heights.append(height)
-        self.axes.append(axis)
-        return "y" if len(self.titles) == 1 else f"y{len(self.titles)}"
-
-    def figure(self, timeline: Timeline) -> go.Figure:
-        """Stack the rows from the top, and shade what was excluded."""
-        inner = sum(self.heights) + _GAP_PIXELS * (len(self.heights) - 1)
-        layout: dict[str, Any] = {"annotations": [], "shapes": _excluded_spans(timeline)}
-        top = float(inner)
-        for number, (title, height, axis) in enumerate(
-            zip(self.titles, self.heights, self.axes, strict=True), start=1
-        ):
-            domain = [max(0.0, (top - height) / inner), min(1.0, top / inner)]
-            name = "yaxis" if number == 1 else f"yaxis{number}"
-            layout[name] = {"domain": domain, "nticks": 4} | axis
-            layout["annotations"].append(_row_title(title, domain[1]))
-            top -= height + _GAP_PIXELS
-        last = "y" if len(self.titles) == 1 else f"y{len(self.titles)}"
-        layout["xaxis"] = {
-            "type": "date",
-            "anchor": last,
-            "title": {"text": "time (UTC)"},
-            "showspikes": True,
-            "spikemode": "across",
-            "spikethickness": 1,
-            "spikedash": "solid",
-            "spikecolor": MUTED,
-        }
-        figure = empty_figure(
-            inner + _TOP_PIXELS + _BOTTOM_PIXELS,
-            margin={"l": 64, "r": 16, "t": _TOP_PIXELS, "b": _BOTTOM_PIXELS},
-            hovermode="x",
-            hoversubplots="axis",
-            legend={"orientation": "h", "x": 0, "y": 1, "yref": "container", "yanchor": "top"},
-            **layout,
-        )
-        return figure.add_traces(self.traces)
-
-
 def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> go.Figure:
     """Draw demand, the chosen signals (`pool.signal`), ready replicas and SLO breaches over time.
 
     The grey line in a signal's row is its pool's demand (per ready replica where the signal is
     intensive), scaled to the signal's median: a signal proportional to demand lies on it.
     """
-    rows = _Rows()
+    rows = Rows()
     time = timeline.time_seconds
     for names, demand in _different_demands(timeline):
         unit = f"{demand.unit}/s"
@@ -134,7 +79,7 @@ def draw_over_time(timeline: Timeline, signals: Sequence[str] | None = None) -> 
     _add_breaches(rows, timeline)
     if not rows.titles:
         raise NotEnoughDataError(f"{timeline.service}: nothing in the timeline to draw over time.")
-    return rows.figure(timeline)
+    return rows.figure(_excluded_spans(timeline))
 
 
 def _different_demands(timeline: Timeline) -> list[tuple[str, Demand]]:
@@ -230,7 +175,7 @@ def _reference_line(time: Floats, scaled: Floats, axis: str, *, legend: bool) ->
     )
 
 
-def _add_replicas(rows: _Rows, timeline: Timeline) -> None:
+def _add_replicas(rows: Rows, timeline: Timeline) -> None:
     known = {
         name: pool.ready_replicas
         for name, pool in timeline.pools.items()
@@ -255,7 +200,7 @@ def _add_replicas(rows: _Rows, timeline: Timeline) -> None:
         )
 
 
-def _add_breaches(rows: _Rows, timeline: Timeline) -> None:
+def _add_breaches(rows: Rows, timeline: Timeline) -> None:
     counted = [counts for counts in timeline.slo_counts if np.nansum(counts.observed) > 0]
     if not counted:
         return
@@ -296,22 +241,6 @@ def _add_breaches(rows: _Rows, timeline: Timeline) -> None:
             hoverongaps=False,
         )
     )
-
-
-def _row_title(text: str, top: float) -> dict[str, Any]:
-    return {
-        "text": text,
-        "xref": "paper",
-        "yref": "paper",
-        "x": 0,
-        "y": top,
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "xshift": -48,
-        "yshift": 2,
-        "showarrow": False,
-        "font": {"family": FONT, "size": 12, "color": INK},
-    }
 
 
 def _excluded_spans(timeline: Timeline) -> list[dict[str, Any]]:

@@ -10,8 +10,11 @@ from signalstudy.figures.operating_points import draw_points
 from signalstudy.figures.over_time import draw_over_time
 from signalstudy.figures.pd_ratio_over_time import draw_pd_ratio
 from signalstudy.figures.ranking_dots import draw_ranking
+from signalstudy.figures.replay_front import draw_front
+from signalstudy.figures.replay_over_time import draw_replay_over_time
 from signalstudy.figures.threshold_curves import draw_threshold
 from signalstudy.ranking.ranking import Ranking
+from signalstudy.replay.replay import Replay
 from signalstudy.threshold.threshold import PdRatio, Threshold
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.timeline.timeline import Timeline
@@ -33,22 +36,34 @@ def draw_timeline(
     return drawings[against](timeline, signals)
 
 
+def draw_replay(
+    replay: Replay, runs: Sequence[str] | None = None, against: str = "time"
+) -> go.Figure:
+    """Draw a replay's runs over `time`, or all of them at what they keep against their `cost`."""
+    if against == "time":
+        return draw_replay_over_time(replay, runs)
+    if against == "cost":
+        return draw_front(replay)
+    raise unknown_name("plot, against", "axis", against, ["time", "cost"])
+
+
 DRAWINGS: dict[type, Callable[..., go.Figure]] = {
     Timeline: draw_timeline,
     Ranking: draw_ranking,
     Threshold: draw_threshold,
     PdRatio: draw_pd_ratio,
     OperatingPoints: draw_points,
+    Replay: draw_replay,
 }
 """What can be drawn, and by which function: one noun, at most two options."""
 
 
 def plot(noun: object, **options: Any) -> go.Figure:
-    """Draw a Timeline, Ranking, Threshold, PdRatio or OperatingPoints.
+    """Draw a Timeline, Ranking, Threshold, PdRatio, OperatingPoints or Replay.
 
     Options: a Timeline takes `signals=["decode.decode_tokens_per_second", ...]` and
     `against="time"` or `"demand"`; a Ranking takes `pool`; a Threshold `curve`; a PdRatio
-    `over=timeline`.
+    `over=timeline`; a Replay takes `runs=[...]` and `against="time"` or `"cost"`.
 
     >>> plot(study.services["chat"].timeline, against="demand")  # doctest: +SKIP
     """

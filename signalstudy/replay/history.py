@@ -8,7 +8,7 @@ import numpy as np
 
 from signalstudy.replay.planned import run_plan
 from signalstudy.replay.replay import Run
-from signalstudy.replay.score import score
+from signalstudy.replay.score import pool_run, score
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def recorded_run(grounds: Grounds, draws: Draws) -> Run:
             pool: float(seconds[0]) for pool, seconds in found.replica_seconds.items()
         },
         flags=said,
+        pools={pool: pool_run(pool, path, grounds, lane) for pool, path in journey.pools.items()},
+        late_ratio=_late(grounds),
     )
 
 
@@ -92,11 +94,27 @@ def _attained(grounds: Grounds) -> tuple[Estimate, Estimate]:
         missing = next(o.objective for o in grounds.objectives if o.counts is None)
         none = unidentified(f"The recording does not count requests over {missing}.")
         return none, none
-    whole = grounds.whole.time_seconds
-    begin = int(np.searchsorted(whole, grounds.time_seconds[0] - 1e-6))
-    rows = slice(begin, begin + grounds.time_seconds.size)
+    rows = _rows(grounds)
     whole_span = np.ones(grounds.known.size, dtype=bool)
     return _share(grounds, rows, whole_span), _share(grounds, rows, ~grounds.censored)
+
+
+def _rows(grounds: Grounds) -> slice:
+    """Give the steps of the span in the whole timeline."""
+    begin = int(np.searchsorted(grounds.whole.time_seconds, grounds.time_seconds[0] - 1e-6))
+    return slice(begin, begin + grounds.time_seconds.size)
+
+
+def _late(grounds: Grounds) -> Floats | None:
+    """Give the share of each step's requests that were late (n,), NaN where none was counted."""
+    late = np.zeros(grounds.time_seconds.size)
+    for one in grounds.objectives:
+        if one.counts is None:
+            return None
+        observed = one.counts.observed[_rows(grounds)]
+        over = one.counts.over_high[_rows(grounds)]
+        late += np.divide(over, observed, out=np.full(late.size, np.nan), where=observed > 0)
+    return np.minimum(late, 1.0)
 
 
 def _share(grounds: Grounds, rows: slice, keep: NDArray[np.bool_]) -> Estimate:

@@ -210,7 +210,7 @@ def run_of(
         },
         given=given,
         flags=flags,
-        pools={pool: _pool_run(pool, path, grounds, draws) for pool, path in first.pools.items()},
+        pools={pool: pool_run(pool, path, grounds, draws) for pool, path in first.pools.items()},
         late_ratio=late,
         placement=None
         if first.placed is None
@@ -249,7 +249,8 @@ def _pieces_estimate(lanes: Floats) -> Estimate:
     return _estimate(lanes)
 
 
-def _pool_run(pool: str, path: PoolPath, grounds: Grounds, draws: Draws) -> PoolRun:
+def pool_run(pool: str, path: PoolPath, grounds: Grounds, draws: Draws) -> PoolRun:
+    """Give lane 0 of a pool's path for drawing."""
     return PoolRun(
         pool=pool,
         asked_replicas=path.asked[0],

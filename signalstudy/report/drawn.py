@@ -68,9 +68,10 @@ def script_json(text: str) -> Markup:
     return Markup(text)  # noqa: S704 (nothing is left in it that HTML could read)
 
 
-def _block(
+def figure_block(
     figure: go.Figure, title: str, *, alt: str, caption: str = "", look: str = "", verdict: str = ""
 ) -> FigureBlock:
+    """Make a figure ready to stand in a page."""
     return FigureBlock(
         title=title,
         alt=alt,
@@ -144,7 +145,7 @@ def ranking_figure(service: ServiceStudy) -> FigureBlock | None:
         "Bars are 95 % intervals. The shaded band of the elasticity is what proportional control "
         "bears, 0.7 to 1.4. A question mark means that these data cannot tell."
     )
-    return _block(
+    return figure_block(
         plot(replace(service.ranking, signals=shown)), "", alt=alt, caption=caption, look="wide"
     )
 
@@ -166,13 +167,13 @@ def time_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
             blocks.append(FigureBlock(title, "", sentence=str(nothing)))
         else:
             caption = _time_caption(timeline)
-            blocks.append(_block(figure, title, alt=alt, caption=caption))
+            blocks.append(figure_block(figure, title, alt=alt, caption=caption))
     if blocks:
         return tuple(blocks)
     if service.points is not None:
         alt = "Mean TTFT and TBT against decode throughput of the measured points."
         caption = "Measured operating points have no time axis: each is one steady state."
-        return (_block(plot(service.points), "Operating points", alt=alt, caption=caption),)
+        return (figure_block(plot(service.points), "Operating points", alt=alt, caption=caption),)
     sentence = "The data hold no time axis for this service."
     return (FigureBlock("", "", sentence=sentence),)
 
@@ -201,7 +202,7 @@ def demand_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
         if timeline.pools[signal.pool].demand is not None
     ]
     return tuple(
-        _block(
+        figure_block(
             plot(timeline, signals=[_key(signal)], against="demand"),
             signal.pool,
             alt=f"{signal.signal} of the {signal.pool} pool against demand.",
@@ -215,7 +216,7 @@ def threshold_figures(service: ServiceStudy) -> tuple[FigureBlock, ...]:
     """Draw each exceedance curve, or say why there is none."""
     threshold = service.threshold
     blocks = tuple(
-        _block(
+        figure_block(
             plot(threshold, curve=name),
             "",
             alt=f"Share of requests over the limit against work per replica, {name}.",
@@ -240,4 +241,4 @@ def ratio_figure(service: ServiceStudy) -> FigureBlock:
         "Blue: what the token mix of the moment asks for, capacities held fixed. Orange: the ratio "
         "and how well it is known. Grey: the band kept in operation."
     )
-    return _block(plot(ratio, over=over), "", alt=alt, caption=caption)
+    return figure_block(plot(ratio, over=over), "", alt=alt, caption=caption)

@@ -25,6 +25,7 @@ from signalstudy.report.present import (
     presented,
     table_of,
 )
+from signalstudy.report.replayed import ReplaySection, own_replay, replay_section
 from signalstudy.vocabulary.spoken import one_line, spoken_duration, spoken_number
 from signalstudy.vocabulary.units import unit_of
 
@@ -83,6 +84,8 @@ class ServicePage:
     policy_file: str
     policy_href: str
     policy_notes: tuple[str, ...]
+    replay: ReplaySection | None
+    replay_sentence: str
     quality: tuple[QualityCheck, ...]
     demand_sources: tuple[tuple[str, str], ...]
 
@@ -91,6 +94,7 @@ def service_page(
     service: ServiceStudy, *, policy_yaml: str, policy_href: str, index_href: str
 ) -> ServicePage:
     """Turn a ServiceStudy into what its page shows."""
+    replay, no_replay = own_replay(service)
     ranking = service.ranking
     shown = telling_signals(ranking)
     ranked = [signal for signal in ranking.signals if signal.verdict != "unavailable"]
@@ -124,6 +128,8 @@ def service_page(
         policy_file=f"policy/{service.policy.name}.yaml" if service.policy else "",
         policy_href=policy_href,
         policy_notes=service.policy.notes if service.policy else (),
+        replay=None if replay is None else replay_section(replay),
+        replay_sentence=no_replay,
         quality=tuple(sorted(service.quality, key=lambda check: _WORST_FIRST.index(check.status))),
         demand_sources=demand_sources(service),
     )

@@ -13,16 +13,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from signalstudy.policy.write import policy_yaml
+from signalstudy.replay.replay import replays_json
 from signalstudy.report.page import key_numbers, service_page, tone_of
 from signalstudy.report.present import study_facts
+from signalstudy.report.replayed import replay_section
 from signalstudy.shipped import shipped
+from signalstudy.telemetry.store import tool_version
 from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from signalstudy.policy.policy import Policy
+    from signalstudy.replay.replay import Replay
     from signalstudy.study.study import ServiceStudy, Study
 
 INDEX_FILE = "report.html"
+REPLAY_FILE = "replay.html"
 PLOTLY_FILE = "plotly.min.js"
 _CARDS_OF_AN_INDEX = 4
 
@@ -55,6 +62,29 @@ def write_page(study: Study, service: ServiceStudy, folder: str | Path, *, is_al
     path = target / (INDEX_FILE if is_alone else page_file(service))
     template = _environment().get_template("service.html")
     _write_whole(path, template.render(page=page, **_shown(study)).encode())
+    return path
+
+
+def write_replay(replays: Sequence[Replay], folder: str | Path) -> Path:
+    """Write replay.json and replay.html into `folder` and give the path of the page."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    text = replays_json(replays)
+    _write_whole(target / "replay.json", text.encode())
+    _write_whole(target / PLOTLY_FILE, _plotly_script().read_bytes())
+    page = (
+        _environment()
+        .get_template("replay.html")
+        .render(
+            study={"tool_version": tool_version()},
+            sections=[replay_section(replay) for replay in replays],
+            report_href=INDEX_FILE if (target / INDEX_FILE).is_file() else "",
+            nonce=hashlib.sha256(text.encode()).hexdigest()[:32],
+            plotly_file=PLOTLY_FILE,
+        )
+    )
+    path = target / REPLAY_FILE
+    _write_whole(path, page.encode())
     return path
 
 

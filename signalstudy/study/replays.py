@@ -12,7 +12,7 @@ from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
 from signalstudy.replay.replay import replays_json
 from signalstudy.study.candidates import replay_candidates
-from signalstudy.study.run import run_study
+from signalstudy.study.run import default_folder, run_study
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.rows import render_rows
 from signalstudy.vocabulary.spoken import one_line
@@ -90,6 +90,11 @@ def replay_files(
             for name, one in study.services.items()
         ]
     return [replay_policy(mine, study.services[name], **options) for name, mine in given.items()]
+
+
+def replay_folder(on: Path, out: Path | None) -> Path:
+    """Say where a replay is written: beside the study that it is of."""
+    return default_folder(read_config(on)) if out is None else out
 
 
 def printed(replays: Sequence[Replay], form: str, *, width: int) -> str:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 import pytest
 
 from signalstudy.figures.plot import DRAWINGS, plot
+from signalstudy.replay.recorded import replay_policy
 from signalstudy.vocabulary.errors import NotEnoughDataError, UnknownNameError
 from signalstudy.vocabulary.estimate import unidentified
 
@@ -20,6 +21,7 @@ def drawable(studies):
         service.threshold,
         service.pd_ratio,
         studies.make_points(),
+        replay_policy(service.policy, service, against=["fixed-peak", "clairvoyant"], draws=2),
     ]
 
 
@@ -58,7 +60,7 @@ def test_both_axes_of_every_panel_carry_a_title(studies):
 
 
 def test_an_unknown_noun_is_told_what_can_be_drawn():
-    with pytest.raises(UnknownNameError, match=r"unknown noun 'list'.*Ranking, Threshold, Timel"):
+    with pytest.raises(UnknownNameError, match=r"unknown noun 'list'.*Ranking, Replay, Thresh"):
         plot([1, 2])
 
 

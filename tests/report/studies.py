@@ -8,6 +8,7 @@ import numpy as np
 
 from signalstudy.evidence.evidence import Evidence, SignalEvidence
 from signalstudy.policy.policy import Policy
+from signalstudy.policy.schema import validate_policy
 from signalstudy.ranking.ranking import RankedSignal, Ranking
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.threshold.threshold import Capacity, ExceedanceCurve, PdRatio, Threshold
@@ -273,10 +274,33 @@ def make_service(service: str = "chat", slug: str = "chat", **changes) -> Servic
         "kind": "ScalingPolicy",
         "metadata": {"name": slug, "service": service},
         "spec": {
-            "signal": {"name": "decode_tokens_per_second", "kind": "total"},
-            "proportional": {"targetPerReplica": {"value": 1890.0, "status": "ok"}},
+            "objectives": [],
+            "signal": {
+                "name": "decode_tokens_per_second",
+                "kind": "total",
+                "perReplicaOf": "decode",
+                "windowSeconds": 60,
+            },
+            "proportional": {
+                "targetPerReplica": {"value": 1890.0, "status": "ok"},
+                "scaleOutTolerance": 0.1,
+                "scaleInTolerance": 0.2,
+            },
+            "ratio": {"prefillPerDecode": 1.29, "min": 1.1, "max": 1.5},
+            "pools": {
+                pool: {
+                    "minReplicas": 1,
+                    "maxReplicas": 60,
+                    "gpusPerReplica": 2,
+                    "startupSeconds": 120,
+                    "scaleOut": {"cooldownSeconds": 180, "maxStepRatio": 1.0},
+                    "scaleIn": {"cooldownSeconds": 600, "maxStepRatio": 0.1},
+                }
+                for pool in ("decode", "prefill")
+            },
         },
     }
+    validate_policy(document, "the policy of the test")
     whole = ServiceStudy(
         service=service,
         slug=slug,

@@ -71,6 +71,7 @@ def test_one_service_is_its_own_page(studies, tmp_path):
         "What one replica bears",
         "Prefill replicas per decode replica",
         "The policy",
+        "The policy, replayed",
         "Data quality",
         "Provenance",
     ]
