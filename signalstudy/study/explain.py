@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,14 +12,17 @@ import numpy as np
 from signalstudy.config import read_config
 from signalstudy.evidence.gather import view_signal
 from signalstudy.evidence.measures import MEASURES
+from signalstudy.study.fitted import (
+    ALSO_CALLED,
+    Number,
+    fitted_numbers,
+    formula_of,
+    pooled_numbers,
+)
 from signalstudy.study.grafana import signal_promql
 from signalstudy.study.matchers import known_labels
 from signalstudy.study.run import default_folder, run_study
 from signalstudy.telemetry.read import read_telemetry
-from signalstudy.threshold.capacity import fit_capacity
-from signalstudy.threshold.fit import draft_target
-from signalstudy.threshold.pd_ratio import fit_pd_ratio
-from signalstudy.threshold.ramp import estimate_headroom, estimate_horizon
 from signalstudy.vocabulary.errors import unknown_name
 from signalstudy.vocabulary.spoken import one_line, spoken_estimate, spoken_number
 
@@ -38,16 +40,6 @@ OF_THE_RANKING = (
     "How likely is it the best?",
     "Share of resamples in which no signal predicts the replicas needed with a smaller loss.",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Number:
-    """One number of a study: what it answers, its formula with source, and its estimate."""
-
-    measure: str
-    question: str
-    formula: str
-    estimate: Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +84,7 @@ def explain(
     if signal not in known:
         raise unknown_name("--signal", "signal", signal, known)
     found = [
-        _explanation(one, ranked, config, telemetry)
+        _explanation(study, one, ranked, config, telemetry)
         for one in study.services.values()
         for ranked in one.ranking.signals
         if f"{ranked.pool}.{ranked.signal}" == signal
@@ -146,6 +138,8 @@ def _weight(estimate: Estimate) -> str:
 
 def _only(found: Explanation, measure: str) -> Explanation:
     names = {number.measure for number in found.numbers}
+    others = (measure, ALSO_CALLED.get(measure, measure), f"policy.{measure}")
+    measure = next((name for name in others if name in names), measure)
     if measure not in names:
         raise unknown_name("--measure", "measure", measure, names)
     kept = tuple(number for number in found.numbers if number.measure == measure)
@@ -153,7 +147,11 @@ def _only(found: Explanation, measure: str) -> Explanation:
 
 
 def _explanation(
-    study: ServiceStudy, ranked: RankedSignal, config: StudyConfig, telemetry: Telemetry
+    whole: Study,
+    study: ServiceStudy,
+    ranked: RankedSignal,
+    config: StudyConfig,
+    telemetry: Telemetry,
 ) -> Explanation:
     name = f"{ranked.pool}.{ranked.signal}"
     origin = [("verdict", f"{ranked.verdict}: {ranked.reason}")]
@@ -169,7 +167,7 @@ def _explanation(
             ("demand", _demand(timeline, series, ranked.pool)),
             ("PromQL", _promql(study, series, ranked.pool, config, telemetry)),
         ]
-    return Explanation(study.service, name, tuple(origin), tuple(_numbers(study, ranked)))
+    return Explanation(study.service, name, tuple(origin), tuple(_numbers(whole, study, ranked)))
 
 
 def _source(study: ServiceStudy, series: SignalSeries, pool: str, telemetry: Telemetry) -> str:
@@ -283,62 +281,13 @@ def _promql(
     return query or f"none: {series.source or 'its source'} is no metric of the catalogue"
 
 
-def _numbers(study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
+def _numbers(whole: Study, study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
     """List every number that a study has of a signal: evidence, rank, and what was fitted."""
     numbers = []
     for name, estimate in ranked.measures.items():
         measure = MEASURES.get(name)
         question, formula = (
-            OF_THE_RANKING if measure is None else (measure.question, _formula(measure.function))
+            OF_THE_RANKING if measure is None else (measure.question, formula_of(measure.function))
         )
         numbers.append(Number(name, question, formula, estimate))
-    return numbers + _fitted(study, ranked)
-
-
-def _fitted(study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
-    threshold, numbers = study.threshold, []
-    driver = (threshold.pool, threshold.signal)
-    capacities = {
-        (pool, capacity.signal): capacity.per_replica
-        for pool, capacity in threshold.capacities.items()
-    }
-    capacities[driver] = threshold.per_replica
-    place = (ranked.pool, ranked.signal)
-    if place in capacities:
-        question = "How much of it does one replica bear within the objectives?"
-        numbers.append(Number("capacity", question, _formula(fit_capacity), capacities[place]))
-    target = threshold.target if place == driver else None
-    own = threshold.capacities.get(ranked.pool)
-    if target is None and own is not None and own.signal == ranked.signal:
-        target = threshold.pool_targets.get(ranked.pool)
-    if target is not None:
-        question = "What should one replica be given?"
-        numbers.append(Number("target", question, _formula(draft_target), target))
-    if place == driver:
-        numbers += [
-            Number(
-                "headroom_ratio",
-                "How much can demand rise before capacity arrives?",
-                _formula(estimate_headroom),
-                threshold.headroom_ratio,
-            ),
-            Number(
-                "horizon_seconds",
-                "How long does capacity take to arrive?",
-                _formula(estimate_horizon),
-                threshold.horizon_seconds,
-            ),
-            Number(
-                "prefill_per_decode_ratio",
-                "How many prefill replicas per decode replica?",
-                _formula(fit_pd_ratio),
-                study.pd_ratio.ratio,
-            ),
-        ]
-    return numbers
-
-
-def _formula(function: Callable[..., Any]) -> str:
-    """Give what a function says of itself, up to its parameters: formula and source."""
-    text = (inspect.getdoc(function) or "").split("\nParameters\n")[0]
-    return " ".join(text.split())
+    return numbers + fitted_numbers(study, ranked) + pooled_numbers(whole, ranked)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,10 +24,12 @@ from signalstudy.study.explain import (
     explanation_rows,
     explanation_text,
 )
+from signalstudy.study.fitted import ALSO_CALLED, fitted_numbers
 from signalstudy.study.grafana import pool_matchers, signal_promql
 from signalstudy.study.matchers import known_labels
 from signalstudy.study.policy import given_queries
 from signalstudy.study.run import run_study
+from signalstudy.study.summary import summarise
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
 from signalstudy.synthetic.write import write_table
@@ -92,6 +95,71 @@ def test_the_correlation_rests_on_the_steps_that_are_said_to_be_used(whole):
 
 def test_what_a_replica_bears_is_explained_beside_the_evidence(whole):
     assert {"capacity", "target"} <= {number.measure for number in whole[0].numbers}
+
+
+def numbers_in(document, path=()):
+    """List the paths of all estimates in a document: what has a value and a status."""
+    if isinstance(document, dict):
+        if {"value", "status"} <= set(document):
+            yield path
+        for key, inner in document.items():
+            yield from numbers_in(inner, (*path, key))
+    elif isinstance(document, list):
+        for inner in document:
+            yield from numbers_in(inner, path)
+
+
+def test_every_number_of_study_json_and_of_the_policy_is_explained(ran):
+    study, config_, telemetry = ran
+    (service,) = study.services.values()
+    told = {}
+    for ranked in service.ranking.signals:
+        (found,) = explain(study, config_, telemetry, f"{ranked.pool}.{ranked.signal}", None)
+        told[ranked.pool, ranked.signal] = {one.measure: one.estimate for one in found.numbers}
+        assert all(one.formula.endswith(".") for one in found.numbers)
+        assert set(ranked.measures) <= set(told[ranked.pool, ranked.signal])
+    document = summarise(study)["services"][0]
+    anywhere = {name for numbers in told.values() for name in numbers}
+    names = anywhere | {also for also, name in ALSO_CALLED.items() if name in anywhere}
+    for path in {*numbers_in(document["threshold"]), *numbers_in(document["pd_ratio"])}:
+        last = path[-1] if path else "pd_ratio"
+        assert last in names or f"capacity: {last}" in names, path
+    for name in ("tolerance_ratio", "max_observed"):
+        assert name in names
+    policy = {entry["number"] for entry in service.policy.document["spec"]["evidence"]}
+    assert {f"policy.{number}" for number in policy} <= names
+
+
+@pytest.mark.parametrize(
+    ("asked", "measure"),
+    [
+        ("per_replica", "capacity"),
+        ("proportional.targetPerReplica.value", "policy.proportional.targetPerReplica.value"),
+    ],
+)
+def test_a_number_is_found_by_the_name_it_has_where_it_stands(ran, asked, measure):
+    (found,) = explain(*ran, SIGNAL, asked)
+    assert [number.measure for number in found.numbers] == [measure]
+
+
+def test_a_signal_of_the_gateway_is_explained_with_the_pool_whose_work_it_is(ran):
+    (service,) = ran[0].services.values()
+    best = next(one for one in service.ranking.signals if f"{one.pool}.{one.signal}" == SIGNAL)
+    names = {one.measure for one in fitted_numbers(service, replace(best, pool="gateway"))}
+    assert {"capacity", "target", "headroom_ratio"} <= names
+    assert not fitted_numbers(service, replace(best, pool="gateway", signal="ttft_p50_seconds"))
+
+
+def test_what_several_services_have_in_common_is_explained_too(ran):
+    study = ran[0]
+    (service,) = study.services.values()
+    other = replace(service, service="b", evidence=replace(service.evidence, service="b"))
+    twice = replace(study, services={"a": service, "b": other})
+    (found, _) = explain(twice, ran[1], ran[2], SIGNAL, "pooled_demand_correlation")
+    (number,) = found.numbers
+    assert "over 2 services" in number.question
+    assert number.estimate.value is not None
+    assert explain(twice, ran[1], ran[2], SIGNAL, "expected_demand_correlation")
 
 
 def test_one_measure_alone(ran):
