@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from signalstudy.policy.state import Observation, Past, Reading, State
+from signalstudy.policy.state import Decision, Observation, Past, Reading, State
 from signalstudy.replay.controller import EVALUATION_SECONDS
+from signalstudy.scalers.manifest import Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from signalstudy.policy.state import Decision
-    from signalstudy.scalers.manifest import Manifest
-
     Floats = NDArray[np.float64]
-    DecideOne = Callable[[Manifest, State, Observation], Decision]
+
+DecideOne: TypeAlias = Callable[[Manifest, State, Observation], Decision]
 
 
 class Remembering:
