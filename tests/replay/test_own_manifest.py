@@ -140,7 +140,7 @@ def test_a_manifest_may_name_its_metrics_as_the_engine_does_and_in_its_unit(tmp_
     asked = run.pools["decode"].asked_replicas[240:]
     needed = planted.day(16000.0, hours=12.0)[240:] / 1200.0
     assert abs(asked - needed).mean() < 0.15 * needed.mean()
-    assert (run.pools["prefill"].asked_replicas == 16).all()
+    assert (run.pools["prefill"].asked_replicas[1:] == 16).all()
 
 
 def test_a_manifest_may_hold_its_metric_in_a_query_alone(tmp_path):
