@@ -332,6 +332,9 @@ def _sentence(error: ValidationError, place: str) -> str:  # noqa: PLR0911 - a c
         return f"{place}, [{'.'.join(map(str, location))}]: {message}"
     if message.startswith(("unknown ", "end ")):
         return f"{where}: {message}"
+    if location[:2] == ("provisioning", "gpus_per_replica"):
+        choices = "a number above 0, or one a pool: { prefill = 2, decode = 4 }"
+        return f"{place}, [provisioning]: gpus_per_replica is {choices}"
     given = first.get("input")
     shown = repr(given) if isinstance(given, str | int | float | bool) else ""
     return f"{where}: {key + ' = ' if key else ''}{shown[:120]}: {message}".replace(": :", ":")

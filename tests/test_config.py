@@ -117,6 +117,10 @@ WRONG = {
         SMALLEST + OBJECTIVE.format('"ttft"', 99, 1),
         ("[[objectives]] 1", "quantile", "p99 is 0.99"),
     ),
+    "a slip in a pool": (
+        SMALLEST + "[provisioning]\ngpus_per_replica = { prefil = 2 }\n",
+        ("[provisioning]", "a number above 0, or one a pool: { prefill = 2, decode = 4 }"),
+    ),
     "an endless limit": (SMALLEST + OBJECTIVE.format('"ttft"', 0.9, "inf"), ("at_most_seconds",)),
     "a limit of nothing": (SMALLEST + OBJECTIVE.format('"ttft"', 0.9, 0), ("at_most_seconds",)),
     "a NaN for a limit": (SMALLEST + OBJECTIVE.format('"ttft"', 0.9, "nan"), ("at_most_seconds",)),

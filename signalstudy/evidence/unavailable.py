@@ -37,11 +37,12 @@ SPECIAL_ADVICE = {
 
 
 def unavailable_signals(
-    present: Mapping[str, Collection[str]],
+    present: Mapping[str, Collection[str]], named: Mapping[str, str] | None = None
 ) -> tuple[tuple[str, str, str], ...]:
     """List (pool, signal, sentence) for what is worth having and not among `present` of a pool.
 
     `present` maps each pool to the names of its signals; what the gateway has counts for all.
+    `named` are signals of the user's own, with the metric or query that each should come from.
     """
     metrics = {row["signal"]: row["metrics"] for row in catalogue_rows()}
     elsewhere = set(present.get("gateway", ()))
@@ -56,4 +57,10 @@ def unavailable_signals(
                 told_by = ", ".join(metrics[shown].split(", ")[:3])
                 advice = SPECIAL_ADVICE.get(name, f"exported for example as {told_by}")
                 missing.append((pool, shown, f"Not in the data; {advice}."))
+    everywhere = {name for names in present.values() for name in names}
+    for name, metric in (named or {}).items():
+        is_there = any(one == name or one.startswith(f"{name}_") for one in everywhere)
+        if present and not is_there:
+            sentence = f"Not in the data: study.toml names {metric!r}, and no series here is of it."
+            missing.append((next(iter(present)), name, sentence))
     return tuple(missing)

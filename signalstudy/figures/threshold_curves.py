@@ -20,7 +20,7 @@ from signalstudy.figures.look import (
     plain,
 )
 from signalstudy.vocabulary.errors import NotEnoughDataError, unknown_name
-from signalstudy.vocabulary.spoken import spoken_number
+from signalstudy.vocabulary.spoken import bound_sign, spoken_number
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -205,8 +205,8 @@ def _vertical_lines(
     estimate = _estimate_of(capacity, curve)
     lines: list[_Line] = []
     if estimate.value is not None:
-        sign = "≥ " if estimate.status == "lower_bound" else ""
-        label = f"capacity {sign}{spoken_number(estimate.value)}"
+        words = ("capacity", bound_sign(estimate), spoken_number(estimate.value))
+        label = " ".join(filter(None, words))
         lines.append((estimate.value, label, FIT, "solid"))
     if estimate.low is not None:
         lines.append((estimate.low, f"safe bound {spoken_number(estimate.low)}", FIT, "5px,3px"))

@@ -26,7 +26,7 @@ from signalstudy.report.present import (
     table_of,
 )
 from signalstudy.report.replayed import ReplaySection, own_replay, replay_section
-from signalstudy.vocabulary.spoken import one_line, spoken_duration, spoken_number
+from signalstudy.vocabulary.spoken import bound_sign, one_line, spoken_duration, spoken_number
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def threshold_sentence(service: ServiceStudy) -> str:
     bears, unit = threshold.per_replica, unit_of(threshold.signal)
     if bears.value is None:
         return bears.note
-    least = "at least " if bears.status == "lower_bound" else ""
+    least = {"≥": "at least ", "<": "less than "}.get(bound_sign(bears), "")
     bound = f" before {threshold.binding.upper()} breaks its objective" if threshold.binding else ""
     sentence = (
         f"One {threshold.pool} replica bears {least}{spoken_number(bears.value)} {unit}"

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.vocabulary.spoken import (
+    bound_sign,
     duration_unit,
     one_line,
     spoken_duration,
@@ -134,8 +135,8 @@ def presented(name: str, estimate: Estimate) -> Number:
     text, interval = "–", ""
     if estimate.value is not None:
         text, interval = _duration(estimate) if _is_duration(name) else _amount(name, estimate)
-    if estimate.status == "lower_bound":
-        text = f"≥\u00a0{text}"
+    if (sign := bound_sign(estimate)) and estimate.value is not None:
+        text = f"{sign}\u00a0{text}"
     observations, days = estimate.effective_observations, estimate.days
     return Number(
         text=text,
@@ -208,7 +209,7 @@ def study_facts(study: Study) -> StudyFacts:
     return StudyFacts(
         name=one_line(study.name),
         span=spoken_span(study.start, study.end),
-        step=spoken_duration(study.step_seconds),
+        step=spoken_duration(study.step_seconds) if study.step_seconds else "",
         tool_version=study.tool_version,
         provenance=tuple((own | given).items()),
     )

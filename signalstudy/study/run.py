@@ -114,7 +114,7 @@ def study_service(
     points = read_points(telemetry, service)
     timeline = production or pressure_test
     startup = _startup_seconds(config, timeline)
-    evidence = _evidence(timeline, service, config.study.seed, startup)
+    evidence = _evidence(timeline, service, config, startup)
     ranking = rank_signals(evidence, seed=config.study.seed)
     if timeline is None and points is not None:
         ranking = replace(ranking, summary=POINTS_SUMMARY)
@@ -202,16 +202,18 @@ def _lend(timeline: Timeline | None, driver: tuple[str, str] | None) -> Timeline
 
 
 def _evidence(
-    timeline: Timeline | None, service: str, seed: int, startup_seconds: float | None
+    timeline: Timeline | None, service: str, config: StudyConfig, startup_seconds: float | None
 ) -> Evidence:
     if timeline is None:
         return Evidence(service=service, signals=())
     horizon = EVALUATION_SECONDS + (HORIZON_SECONDS if startup_seconds is None else startup_seconds)
     # A recording of minutes holds no horizon of minutes.
     span = timeline.time_seconds.size * timeline.step_seconds
-    evidence = gather_evidence(timeline, seed=seed, horizon_seconds=min(horizon, span / 20.0))
+    horizon = min(horizon, span / 20.0)
+    evidence = gather_evidence(timeline, seed=config.study.seed, horizon_seconds=horizon)
     present = {name: set(pool.signals) for name, pool in timeline.pools.items()}
-    return replace(evidence, unavailable=unavailable_signals(present))
+    named = {own.name: own.promql or own.metric or own.name for own in config.signals}
+    return replace(evidence, unavailable=unavailable_signals(present, named))
 
 
 def _startup_seconds(config: StudyConfig, timeline: Timeline | None) -> float | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.write import policy_yaml
 from signalstudy.study.summary import evidence_frame, summarise
-from signalstudy.vocabulary.spoken import one_line, spoken_estimate
+from signalstudy.vocabulary.spoken import bound_sign, one_line, spoken_estimate
 from signalstudy.vocabulary.tables import shortened
 
 if TYPE_CHECKING:
@@ -100,8 +100,10 @@ def _threshold_lines(threshold: Threshold) -> list[str]:
         status = bears.status.replace("_", " ")
         return [f"  what one replica of {threshold.pool} bears: {status}. {note}"]
     bound = f", bound by {threshold.binding}" if threshold.binding else ""
+    sign = "" if bound_sign(bears) else "= "
     said = (
-        f"  one replica of {threshold.pool} bears {threshold.signal} = {spoken_estimate(bears)} "
-        f"({bears.status}{bound}); target {spoken_estimate(threshold.target)}"
+        f"  one replica of {threshold.pool} bears {threshold.signal} {sign}"
+        f"{spoken_estimate(bears)} ({bears.status}{bound}); "
+        f"target {spoken_estimate(threshold.target)}"
     )
     return [said, f"      {note}"] if note else [said]

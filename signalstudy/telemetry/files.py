@@ -129,8 +129,14 @@ def _open(
 
 def _separator(file: Path, place: str) -> str:
     """Tell what separates columns: the commonest of the usual characters in the header."""
-    header = next(blocks(file, place), b"").partition(b"\n")[0].decode(errors="replace")
-    return max(SEPARATORS, key=header.count)
+    line = next(blocks(file, place), b"").partition(b"\n")[0]
+    header = line.decode("utf-8-sig", errors="replace").rstrip("\r")
+    separator = max(SEPARATORS, key=header.count)
+    names = next(csv.reader([header], delimiter=separator), [])
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise TableError(f"{place}: {file.name}: the header names column {twice[:80]!r} twice")
+    return separator
 
 
 def _misfit(paths: Sequence[str], separator: str, place: str) -> str:

@@ -58,7 +58,7 @@ def duration_unit(seconds: float) -> tuple[str, float]:
 
 def spoken_interval(estimate: Estimate) -> str:
     """Give `[low, high]`, with a dash where only one side is known, or nothing without interval."""
-    if estimate.low is None and estimate.high is None:
+    if (estimate.low is None and estimate.high is None) or bound_sign(estimate) == "<":
         return ""
     return f"[{spoken_number(estimate.low)}, {spoken_number(estimate.high)}]"
 
@@ -69,8 +69,16 @@ def spoken_estimate(estimate: Estimate | None) -> str:
         return "–"
     if estimate.value is None:
         return estimate.status.replace("_", " ")
-    sign = "≥ " if estimate.status == "lower_bound" else ""
-    return " ".join(filter(None, (sign + spoken_number(estimate.value), spoken_interval(estimate))))
+    value = spoken_number(estimate.value)
+    return " ".join(filter(None, (bound_sign(estimate), value, spoken_interval(estimate))))
+
+
+def bound_sign(estimate: Estimate) -> str:
+    """Give the sign before a value that is only a bound: `≥` below the truth, `<` above it."""
+    if estimate.status == "lower_bound":
+        return "≥"
+    is_above = estimate.low is None and estimate.high is not None
+    return "<" if estimate.status == "censored" and is_above else ""
 
 
 def one_line(text: object) -> str:

@@ -36,3 +36,9 @@ def test_without_an_objective_the_reason_stands_where_the_number_would(said):
     text = said("")
     assert "what one replica of unified bears: not applicable. No objective is given." in text
     assert "= not applicable" not in text
+
+
+def test_a_capacity_that_is_only_an_upper_bound_is_printed_as_one(said):
+    text = said('[[objectives]]\nsignal = "ttft"\nquantile = 0.9\nat_most_seconds = 0.05\n')
+    assert "bears decode_tokens_per_second < " in text
+    assert "(censored, bound by ttft)" in text

@@ -79,3 +79,10 @@ def test_a_label_never_breaks_the_line(text):
 def test_a_printable_label_is_left_as_it_is():
     assert one_line("chat/Qwen3-8B é 中") == "chat/Qwen3-8B é 中"
     assert one_line("a\nb") == "a\\nb"
+
+
+def test_a_value_above_the_truth_is_not_spoken_as_if_it_were_known():
+    broken = Estimate(31490.0, high=31490.0, status="censored", note="broken throughout")
+    assert spoken_estimate(broken) == "< 31,490"
+    ratio = Estimate(0.82, status="censored", note="neither knee was visited")
+    assert spoken_estimate(ratio) == "0.82"
