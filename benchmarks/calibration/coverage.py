@@ -11,6 +11,7 @@ from benchmarks.calibration.cells import draw_record
 from benchmarks.calibration.truth import LONG_DAYS, truth_of
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
+from signalstudy.evidence.shared import Shared
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ def judge_cell(
     """
     answers: dict[tuple[str, str], list[tuple[float, float, float, float]]] = {}
     for number in range(records):
+        shared = Shared()
         for drawn in draw_record(cell, number, seed):
-            prepared = Prepared(drawn.noisy)
-            for name, right in truth_of(cell, number, drawn, long_days=long_days).items():
+            prepared = Prepared(drawn.noisy, shared)
+            for name, right in truth_of(cell, number, drawn, prepared, long_days).items():
                 row = (right, *_answer(name, prepared))
                 answers.setdefault((drawn.noisy.name, name), []).append(row)
     return [

@@ -10,7 +10,8 @@ from scipy.stats import false_discovery_control
 
 from benchmarks.calibration.cells import daily_rhythm
 from signalstudy.evidence.blocks import cut_blocks
-from signalstudy.evidence.crosscovariance import SIGNIFICANCE, search_lag
+from signalstudy.evidence.crosscovariance import SIGNIFICANCE, choose_window, search_lag
+from signalstudy.evidence.fast_part import fast_part_of
 from signalstudy.synthetic.traffic import autoregression
 
 if TYPE_CHECKING:
@@ -80,10 +81,11 @@ def _family(
     """Draw one demand and 12 signals: p of each, and whether Pearson alone would believe it."""
     demand = _series(memory, 0.0, has_rhythm=has_rhythm, rng=rng)
     blocks = cut_blocks(STEPS, STEP_SECONDS, 0)
+    fast = fast_part_of(demand, choose_window(STEPS, STEP_SECONDS).high_pass)
     family = []
     for _ in range(SIGNALS):
         signal = _series(memory, rng.uniform(3.0, 9.0), has_rhythm=has_rhythm, rng=rng)
-        search = search_lag(signal, demand, STEP_SECONDS, blocks)
+        search = search_lag(signal, demand, STEP_SECONDS, blocks, fast)
         r = float(np.corrcoef(signal, demand)[0, 1])
         p = search.probability if search.can_tell_chance else np.nan
         family.append((p, abs(r) * STEPS**0.5 > 1.96))

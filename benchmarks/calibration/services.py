@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.calibration.cells import Cell, draw_record
 from signalstudy.evidence.evidence import Evidence
 from signalstudy.evidence.gather import gather_view
+from signalstudy.evidence.shared import Shared
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.synthetic.traffic import autoregression
 
@@ -100,7 +101,9 @@ def judge_ill_posed(services: int, *, seed: int) -> list[IllPosed]:
 
 
 def _rank(views: list[SignalView]) -> Ranking:
-    return rank_signals(Evidence("planted", tuple(gather_view(view) for view in views)))
+    shared = Shared()
+    gathered = tuple(gather_view(view, shared=shared) for view in views)
+    return rank_signals(Evidence("planted", gathered))
 
 
 def _noisier(work: SignalView, name: str, noise: float, rng: np.random.Generator) -> SignalView:

@@ -53,16 +53,18 @@ class Process:
 
 
 def truth_of(
-    cell: Cell, number: int, drawn: Drawn, *, long_days: float = LONG_DAYS
+    cell: Cell, number: int, drawn: Drawn, judged: Prepared, long_days: float = LONG_DAYS
 ) -> dict[str, float]:
     """Give the right answers of one signal of record `number` of a cell, by measure.
 
-    What is missing has no right answer: a measure that the cell cannot tell.
+    `judged`: the signal as its measures see it, whose alignment the truth shares. What is missing
+    has no right answer: a measure that the cell cannot tell.
     """
     silent = replace(cell, days=long_days, noise_ratio=0.0)
     process = _processes(silent, number % len(LAGS_IN_STEPS))[drawn.noisy.name]
     noise = (cell.noise_ratio * float(drawn.without_noise.signal.mean())) ** 2
-    prepared = Prepared(drawn.noisy)
+    prepared = Prepared(drawn.noisy, judged.shared)
+    prepared.__dict__["alignment"] = judged.alignment
     x = prepared.smooth(prepared.reference)
     # The shape measures see this curve in place of the record's own response.
     prepared.__dict__["response"] = tabulate(_read(process.minutes, x), x, prepared.blocks)
@@ -73,7 +75,7 @@ def truth_of(
     low, high = prepared.response.ends(prepared.response.fit)
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
-    truth |= _asked(Prepared(drawn.without_noise), [DISTORTION])
+    truth |= _asked(Prepared(drawn.without_noise, judged.shared), [DISTORTION])
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
         truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds
