@@ -65,7 +65,7 @@ bench: $(VENV)/.dev
 bench-evidence: $(VENV)/.dev
 	$(BIN)/python benchmarks/evidence/run.py $(BENCH_ARGS)
 
-# about a minute a cell and 50 records on one core
+# one process a core; SERVICES=1000 is the whole calibration
 calibrate: $(VENV)/.dev
 	$(BIN)/python benchmarks/calibration/run.py --services $(or $(SERVICES),100)
 

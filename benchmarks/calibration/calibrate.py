@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import numpy as np
 from benchmarks.calibration.cells import Cell, well_posed_cells
 from benchmarks.calibration.coverage import Coverage, judge_cell
 from benchmarks.calibration.nulls import FalsePositives, judge_nulls
+from benchmarks.calibration.processes import spread
 from benchmarks.calibration.services import IllPosed, Race, judge_ill_posed, judge_races
 
 if TYPE_CHECKING:
@@ -36,16 +39,20 @@ class Calibration:
     ill_posed: list[IllPosed]
 
 
-def calibrate(services: int, *, seed: int, cells: Sequence[Cell]) -> Calibration:
-    """Run all parts of the calibration, `services` to a cell."""
+def calibrate(services: int, *, seed: int, cells: Sequence[Cell], jobs: int = 1) -> Calibration:
+    """Run all parts of the calibration, `services` to a cell, in `jobs` processes."""
     began = time.perf_counter()
     coverage: list[Coverage] = []
-    for cell in cells:
-        coverage += judge_cell(cell, services, seed=seed)
-        print(f"{time.perf_counter() - began:6.0f} s  {cell.name}", flush=True)
-    nulls = list(judge_nulls(services, seed=seed))
-    race = judge_races(services, seed=seed)
-    ill_posed = judge_ill_posed(services, seed=seed)
+    with spread(jobs) as start:
+        judged = [start(partial(judge_cell, seed=seed), cell, services) for cell in cells]
+        others = [
+            start(partial(judge, seed=seed), services)
+            for judge in (judge_nulls, judge_races, judge_ill_posed)
+        ]
+        for cell, found in zip(cells, judged, strict=True):
+            coverage += found()
+            print(f"{time.perf_counter() - began:6.0f} s  {cell.name}", flush=True)
+        nulls, race, ill_posed = (found() for found in others)
     seconds = time.perf_counter() - began
     return Calibration(seed, services, seconds, coverage, nulls, race, ill_posed)
 
@@ -164,11 +171,12 @@ def main() -> None:
     parser.add_argument("--services", type=int, default=100, help="records a cell")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--cells", type=int, nargs="*", help="numbers of cells; all by default")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("calibration-study"))
     options = parser.parse_args()
     cells = well_posed_cells()
     chosen = cells if options.cells is None else [cells[place] for place in options.cells]
-    found = calibrate(options.services, seed=options.seed, cells=chosen)
+    found = calibrate(options.services, seed=options.seed, cells=chosen, jobs=options.jobs)
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "calibration.json").write_text(json.dumps(asdict(found), indent=1) + "\n")
     text = f"# Calibration\n\n{as_markdown(found)}\n"

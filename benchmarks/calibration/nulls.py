@@ -15,8 +15,6 @@ from signalstudy.evidence.fast_part import fast_part_of
 from signalstudy.synthetic.traffic import autoregression
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -46,33 +44,40 @@ class FalsePositives:
     undecided: float
 
 
-def judge_nulls(services: int, *, seed: int) -> Iterator[FalsePositives]:
+def judge_nulls(services: int, *, seed: int) -> list[FalsePositives]:
     """Judge families of signals of three memories, beside demand with and without a daily rhythm.
 
     With a rhythm the signals have one of their own, at another hour: a common driver that is none.
     """
-    for place, memory in enumerate(MEMORIES_SECONDS):
-        for has_rhythm in (False, True):
-            rng = np.random.default_rng((seed, place, has_rhythm))
-            families = [_family(memory, has_rhythm=has_rhythm, rng=rng) for _ in range(services)]
-            probabilities = np.array([[p for p, _ in family] for family in families])
-            naive = np.array([[r for _, r in family] for family in families])
-            known = np.isfinite(probabilities)
-            found = np.where(known, probabilities, 1.0) <= SIGNIFICANCE
-            controlled = [
-                bool((false_discovery_control(np.where(np.isfinite(p), p, 1.0)) <= 0.05).any())
-                for p in probabilities
-            ]
-            yield FalsePositives(
-                memory_seconds=memory,
-                has_rhythm=has_rhythm,
-                services=services,
-                per_signal=float(found[known].mean()) if known.any() else 0.0,
-                by_pearson=float(naive.mean()),
-                per_family=float(found.any(axis=1).mean()),
-                per_family_controlled=float(np.mean(controlled)),
-                undecided=float((~known).mean()),
-            )
+    return [
+        _judge_null(services, memory, has_rhythm, np.random.default_rng((seed, place, has_rhythm)))
+        for place, memory in enumerate(MEMORIES_SECONDS)
+        for has_rhythm in (False, True)
+    ]
+
+
+def _judge_null(
+    services: int, memory: float, has_rhythm: bool, rng: np.random.Generator
+) -> FalsePositives:
+    families = [_family(memory, has_rhythm=has_rhythm, rng=rng) for _ in range(services)]
+    probabilities = np.array([[p for p, _ in family] for family in families])
+    naive = np.array([[r for _, r in family] for family in families])
+    known = np.isfinite(probabilities)
+    found = np.where(known, probabilities, 1.0) <= SIGNIFICANCE
+    controlled = [
+        bool((false_discovery_control(np.where(np.isfinite(p), p, 1.0)) <= 0.05).any())
+        for p in probabilities
+    ]
+    return FalsePositives(
+        memory_seconds=memory,
+        has_rhythm=has_rhythm,
+        services=services,
+        per_signal=float(found[known].mean()) if known.any() else 0.0,
+        by_pearson=float(naive.mean()),
+        per_family=float(found.any(axis=1).mean()),
+        per_family_controlled=float(np.mean(controlled)),
+        undecided=float((~known).mean()),
+    )
 
 
 def _family(
