@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.threshold.levels import planned_levels
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -150,7 +152,8 @@ def gather_counts(timeline: Timeline, pool: PoolTimeline, work: Work, slo: SloCo
     """Put the counts of one objective beside work per replica, in bins of time (`bin_seconds`).
 
     Left out: bins with anything unknown, outside the usable span, without requests, and around
-    changes of replicas, resets and gaps (methods 7.1, 8.3 step 1), and while a queue drains.
+    changes of replicas, resets and gaps (methods 7.1, 8.3 step 1), and while a queue drains. In a
+    pressure test work is that of the plan (`planned_levels`).
     """
     wanted = bin_seconds(timeline, slo.objective.signal)
     steps = steps_per_bin(timeline.step_seconds, wanted)
@@ -165,9 +168,13 @@ def gather_counts(timeline: Timeline, pool: PoolTimeline, work: Work, slo: SloCo
         over=mean_per_bin(slo.over_high, steps) * steps,
         over_least=mean_per_bin(slo.over_low, steps) * steps,
     )
+    draining = draining_bins(counts)
+    if timeline.role == "pressure-test":
+        work_of_plan = np.where(draining, np.nan, counts.work_per_replica)
+        counts = replace(counts, work_per_replica=planned_levels(work_of_plan, seconds))
     return counts.where(
         settled_bins(timeline, pool, steps)
-        & ~draining_bins(counts)
+        & ~draining
         & (counts.observed > 0)
         & np.isfinite(counts.over + counts.over_least)
         & np.isfinite(counts.work_per_replica)

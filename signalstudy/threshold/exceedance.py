@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from signalstudy.threshold.isotonic import (
     last_supported_bin,
     share_over,
 )
+from signalstudy.threshold.logistic import crossings
 from signalstudy.threshold.threshold import ExceedanceCurve
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 
@@ -39,6 +41,7 @@ FEWEST_BLOCKS_IN_ALL = 5
 FEW_DAYS_NOTE = (
     f"Fewer than {FEWEST_DAYS} days: what differs from day to day is not in the interval."
 )
+TOO_LOW_SHARE = 0.9
 FIRM_SHARE = 0.95
 """The share of resamples that must pass the allowance before the knee counts as visited."""
 
@@ -48,13 +51,16 @@ class Fit:
     """What one edge of the bracket says: bins of work and what resamples did.
 
     `safe_work`, `broken_work` (draws,): the last work within the allowance (NaN: none) and the
-    first beyond it (NaN: never reached).
+    first beyond it (NaN: never reached). `drawn_observed`, `drawn_over` (1 + draws, bins): the
+    counts behind them, those of the data first.
     """
 
     value: float | None
     is_passed: bool
     safe_work: Floats
     broken_work: Floats
+    drawn_observed: Floats
+    drawn_over: Floats
     fitted: Floats
     share_low: Floats
     share_high: Floats
@@ -81,6 +87,8 @@ def fit_exceedance(
     allowed = objective.allowed_share
     fit = _fit(counts.observed, counts.over, bins, blocks, allowed=allowed, seed=seed)
     estimate = _judge(counts, fit, blocks, objective, role)
+    if role == "pressure-test" and estimate.status == "ok":
+        estimate = _joined_with_law(estimate, fit, bins, blocks, allowed)
     if not np.array_equal(counts.over, counts.over_least):
         other = _fit(counts.observed, counts.over_least, bins, blocks, allowed=allowed, seed=seed)
         estimate = _bracketed(estimate, other, objective)
@@ -125,11 +133,14 @@ def _fit(
     shares = np.array([share_over(drawn, over) for drawn, over in pairs])
     share_low, share_high = np.quantile(shares, [0.025, 0.975], axis=0)
     fitted = share_over(n, k)
+    drawn = np.vstack([n[None], drawn_n]), np.vstack([k[None], drawn_k])
     return Fit(
         value=float(bins.work[safe]) if safe >= 0 else None,
         is_passed=bool(fitted[-1] > allowed),
         safe_work=padded[drawn_safe],
         broken_work=padded[after],
+        drawn_observed=drawn[0],
+        drawn_over=drawn[1],
         fitted=fitted,
         share_low=np.minimum(share_low, fitted),
         share_high=np.maximum(share_high, fitted),
@@ -179,6 +190,38 @@ def _judge(
     if role == "production" and blocks.name != "days":
         bound = replace(bound, note=FEW_DAYS_NOTE)
     return replace(bound, high=max(float(np.quantile(beyond, HIGH_QUANTILE)), fit.value))
+
+
+def _joined_with_law(
+    estimate: Estimate, fit: Fit, bins: WorkBins, blocks: Blocks, allowed_share: float
+) -> Estimate:
+    """Average the isotonic knee and bound with those of straight log-odds (geometric mean).
+
+    A test visits its knee once, for minutes: the last safe bin is then low and rough, and the law
+    smooth but a little high (breaches come in clusters, and most tests see fewer than their share).
+    On 24 settings of benchmarks/thresholds the mean of both bounds is above the truth in at most 5
+    % of tests and nearer to it than either alone.
+    """
+    law = crossings(bins.work, fit.drawn_observed, fit.drawn_over, fit.fitted, allowed_share)
+    known = law[1:][np.isfinite(law[1:])]
+    low, value = estimate.low, estimate.value
+    if low is None or value is None or known.size < FIRM_SHARE * (law.size - 1):
+        return estimate
+    if not np.isfinite(law[0]):
+        return estimate
+    largest = float(bins.work[-1])
+    value = math.sqrt(value * min(float(law[0]), largest))
+    safe = min(float(np.quantile(known, safe_quantile(blocks.count))), largest)
+    if safe > TOO_LOW_SHARE * low:  # else the law found no slope in many resamples
+        low = math.sqrt(low * safe)
+    low = min(low, value)
+    return replace(
+        estimate,
+        value=value,
+        low=low,
+        high=max(estimate.high or value, value),
+        method=f"{estimate.method}; value and low averaged with those of straight log-odds",
+    )
 
 
 def safe_quantile(blocks: int) -> float:

@@ -60,7 +60,7 @@ def test_a_knee_that_is_never_visited_is_a_lower_bound_at_the_largest_work(plant
 def test_a_pressure_test_with_steps_on_both_sides_is_ok():
     estimate = fit(steps([0, 0, 0, 0.0, 0.01, 0.02, 0.3, 0.9, 1, 1]), role="pressure-test")
     assert estimate.status == "ok"
-    assert estimate.value == pytest.approx(600.0)
+    assert 600.0 <= estimate.value < 700.0
     assert 400.0 <= estimate.low <= 600.0
     assert estimate.high >= 700.0
 
@@ -87,7 +87,7 @@ def test_cold_starts_at_low_work_do_not_lower_the_capacity():
     counts.observed[:8] = 4.0
     counts.over[:8] = 2.0
     estimate = fit(counts, role="pressure-test")
-    assert estimate.value == pytest.approx(700.0)
+    assert 700.0 <= estimate.value < 800.0
 
 
 def test_an_objective_broken_throughout_is_censored_at_the_least_work():
@@ -108,7 +108,7 @@ def test_bracketed_counts_span_both_edges():
     least = steps([0, 0, 0, 0, 0, 0, 0, 0.3, 0.9, 1]).over
     estimate = fit(replace(exact, over_least=least), role="pressure-test")
     assert estimate.status == "lower_bound"
-    assert estimate.value == pytest.approx(400.0)
+    assert 400.0 <= estimate.value < 500.0
     assert estimate.high >= 700.0
     assert "not an edge" in estimate.note
 

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from signalstudy.threshold.points import fit_objective, fit_points
+from benchmarks.thresholds.points import FILE, leave_one_out
+from signalstudy.threshold.points import draw_curve, fit_objective, fit_points
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.vocabulary.objectives import Objective
 
@@ -115,3 +116,39 @@ def test_measured_sweeps_give_work_between_the_points_around_the_limit(
     work = points.decode_tokens_per_second
     assert work[points.tbt_seconds < 0.7 * limit].max() <= estimate.value
     assert estimate.value <= work[points.tbt_seconds > 1.3 * limit].min()
+
+
+def test_the_batch_law_is_followed_between_points_where_logarithms_are_not_straight():
+    c = np.array([4.0, 8, 16, 32, 64, 128])
+    latency = 0.010 + 0.0002 * c
+    left_out = c != 32
+    curve = draw_curve(c[left_out], latency[left_out], (c / latency)[left_out])
+    assert curve.floor_seconds == pytest.approx(0.010, rel=0.1)
+    assert curve.work_at(0.0164) == pytest.approx(32 / 0.0164, rel=0.02)
+
+
+def test_work_never_falls_as_the_limit_is_loosened():
+    c = np.array([1.0, 2, 4, 8, 16, 32, 64])
+    latency = np.array([0.02, 0.021, 0.020, 0.05, 0.04, 0.09, 0.091])
+    work = np.array([50.0, 90, 200, 160, 300, 280, 350])
+    curve = draw_curve(c, latency, work)
+    reached = [curve.work_at(limit) for limit in np.linspace(0.015, 0.12, 60)]
+    assert np.all(np.diff(reached) >= -1e-9)
+
+
+def test_repeats_at_one_concurrency_count_as_their_median():
+    c = np.repeat([1.0, 2, 4, 8], 3)
+    latency = np.repeat([0.02, 0.022, 0.026, 0.034], 3)
+    latency[2] = 9.0
+    curve = draw_curve(c, latency, c / latency)
+    assert curve.latency_seconds[0] == pytest.approx(0.02)
+
+
+@pytest.mark.recordings
+def test_concurrencies_left_out_of_measured_sweeps_are_predicted(recordings):
+    found = leave_one_out(recordings("aiconfigurator") / FILE)
+    assert found.curves == 149
+    assert found.median_error < 0.06 < found.plain_median_error
+    assert found.error_80 < 0.12 < found.plain_error_80
+    assert 0.93 < found.covered < 0.98
+    assert found.width < 0.5
