@@ -15,6 +15,8 @@ In order (contract section 6, methods section 9):
 4. A signal or guard that is missing or stale holds what it drives and forbids every scale-in.
 5. Cool-downs (a scale-in waits after a scale-out as well), step limits (at least one replica), and
    last the bounds, which hold whatever came before.
+6. Where the state says that a pool cannot be placed, it gets what there is, and the other pool no
+   more than the band of the ratio allows beside it.
 
 Rounding is upwards: a scale-in leaves at most one target's worth of work on each replica, so it
 cannot call the next scale-out.
@@ -22,10 +24,12 @@ cannot call the next scale-out.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from signalstudy.policy.placement import placed
 from signalstudy.policy.reasons import reason
 from signalstudy.policy.rules import Rules, compile_policy
 from signalstudy.policy.state import Decision, PoolStep, last_scaled
@@ -76,6 +80,7 @@ def decide(
             is_held=is_held,
             floor=_floor(pool, rules.floors, state.now_seconds),
         )
+    steps = placed(rules, state, steps)
     return Decision(
         replicas={pool: _whole(step.replicas) for pool, step in steps.items()},
         reason=reason(rules, steps, tiers),
@@ -187,12 +192,19 @@ def _step(
         is_in & (state.now_seconds - np.maximum(out_at, in_at) < pool.scale_in_cooldown_seconds),
     )
     is_blocked = is_in & is_held
-    highest = current + np.maximum(1.0, _round_up(current * pool.scale_out_step_ratio))
-    lowest = current - np.maximum(1.0, _round_up(current * pool.scale_in_step_ratio))
+    highest = current + _step_limit(current, pool.scale_out_step_ratio)
+    lowest = current - _step_limit(current, pool.scale_in_step_ratio)
     moved = np.clip(wanted, lowest, highest)
     moved = np.where(is_cooling | is_blocked, current, moved)
     replicas = np.clip(moved, np.maximum(pool.min_replicas, floor), pool.max_replicas)
     return PoolStep(current, desired, wanted, tier_ratio, is_cooling, is_blocked, replicas)
+
+
+def _step_limit(current: Floats, ratio: float) -> Floats:
+    """Give how many replicas may change at once: at least one; all of them without a limit."""
+    if math.isinf(ratio):
+        return np.full_like(current, np.inf)
+    return np.asarray(np.maximum(1.0, _round_up(current * ratio)))
 
 
 def _floor(pool: PoolRule, floors: tuple[FloorRule, ...], now_seconds: Numbers) -> Floats:

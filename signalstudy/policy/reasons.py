@@ -50,6 +50,11 @@ def _clauses(pool: PoolRule, rules: Rules, step: PoolStep, notes: list[str]) -> 
         clauses.append(f"no scale-in while {' and '.join(blind)}")
     elif step.is_cooling:
         clauses.append(f"{int(step.wanted)} wanted, but the cool-down has not passed")
+    elif step.is_short:
+        clauses.append(
+            f"{int(step.wanted)} wanted, but no more can be placed in this pool, or beside the "
+            "other one by the ratio"
+        )
     elif step.replicas != step.wanted:
         limit = (
             "bounds" if step.replicas in (pool.min_replicas, pool.max_replicas) else "step limit"

@@ -59,6 +59,7 @@ class State:
     `now_seconds`: Unix time. `replicas`: what was asked for last, those still starting included.
     `scaled_out_at_seconds`, `scaled_in_at_seconds`: by pool, absent where it never happened.
     `history`: the decisions of the last hour by pool, oldest first, for scalers that look back.
+    `placeable`: by pool, the most replicas that the cluster can give now; absent: no limit known.
     """
 
     now_seconds: float
@@ -66,6 +67,7 @@ class State:
     scaled_out_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
     scaled_in_at_seconds: Mapping[str, Numbers] = field(default_factory=dict)
     history: Mapping[str, tuple[Past, ...]] = field(default_factory=dict)
+    placeable: Mapping[str, Numbers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ class PoolStep:
     is_cooling: Bools
     is_blocked: Bools
     replicas: Floats
+    is_short: Bools = field(default_factory=lambda: np.asarray(False))
     seen: Mapping[str, float] = field(default_factory=dict)
 
 

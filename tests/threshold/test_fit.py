@@ -149,7 +149,7 @@ def test_the_recorded_ramp_finds_prefill_s_knee_and_no_false_one_of_decode(recor
     decode, prefill = threshold.capacities["decode"], threshold.capacities["prefill"]
     assert decode.per_replica.status == "lower_bound"
     assert decode.per_replica.low < decode.per_replica.value < 4487.0
-    assert decode.per_replica.low > 0.85 * decode.max_observed
+    assert decode.per_replica.low > 0.8 * decode.max_observed  # the most of a single step
     assert prefill.per_replica.status == "ok"
     assert prefill.binding == "ttft"
     assert prefill.per_replica.high < 0.95 * prefill.max_observed
