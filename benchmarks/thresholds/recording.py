@@ -48,7 +48,9 @@ def recorded(
             _decode_gauges(fleet, served, grid),
         ),
     }  # fmt: skip
-    ends = {"ttft": served.first_token, "tbt": served.ended}
+    # A request log tells when a mean TBT was made, a histogram only when the request had ended.
+    midway = 0.5 * (served.first_token + served.ended)
+    ends = {"ttft": served.first_token, "tbt": served.ended if by_buckets else midway}
     latencies = {"ttft": served.ttft_seconds, "tbt": served.tbt_seconds}
     unknown = np.full(grid.size, np.nan)
     offered = [pool.demand.per_second for pool in pools.values() if pool.demand is not None]

@@ -210,6 +210,17 @@ def _target_notes(targets: Sequence[PoolTarget]) -> list[str]:
             )
         elif target.target.status != "ok":
             notes.append(f"{name} is {target.target.status}. {target.target.note}".strip())
+        if target.by_hardware:
+            each = ", ".join(
+                f"{one.hardware} {one.target.value:.4g}"
+                if one.target.value
+                else f"{one.hardware} ?"
+                for one in target.by_hardware
+            )
+            notes.append(
+                f"{name} is that of the mix of GPU types as recorded ({each}); with another mix it "
+                "is another."
+            )
     return notes
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.inputs import PoolInput
     from signalstudy.ranking.ranking import RankedSignal, Ranking
-    from signalstudy.threshold.threshold import PdRatio, Threshold
+    from signalstudy.threshold.threshold import HardwareCapacity, PdRatio, Threshold
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,37 @@ class PoolTarget:
     target: Estimate
     binding: str
     max_observed: float | None
+    by_hardware: tuple[HardwareCapacity, ...] = ()
 
     def as_document(self) -> dict[str, Any]:
-        """Give the form of targetPerReplica."""
-        return {
-            "value": significant(self.target.value or 0.0),
-            "low": significant_or_none(self.target.low),
-            "high": significant_or_none(self.target.high),
-            "status": self.target.status,
-            "binding": self.binding,
-            "maxObserved": significant_or_none(self.max_observed),
-        }
+        """Give the form of targetPerReplica; the same per hardware type where several serve."""
+        document = _as_document(self.target, self.binding, self.max_observed)
+        known = [one for one in self.by_hardware if one.target.is_known]
+        if known:
+            document["byHardware"] = [
+                {"hardware": one.hardware}
+                | _as_document(
+                    _with_worse_status(one.target, one.per_replica), one.binding, one.max_observed
+                )
+                for one in known
+            ]
+        return document
+
+
+def _as_document(target: Estimate, binding: str, max_observed: float | None) -> dict[str, Any]:
+    return {
+        "value": significant(target.value or 0.0),
+        "low": significant_or_none(target.low),
+        "high": significant_or_none(target.high),
+        "status": target.status,
+        "binding": binding,
+        "maxObserved": significant_or_none(max_observed),
+    }
+
+
+def _hardware_of(threshold: Threshold, pool: str, signal: str) -> tuple[HardwareCapacity, ...]:
+    """Give what each hardware type of a pool bears, in units of the signal that drives it."""
+    return tuple(one for one in threshold.by_hardware if one.pool == pool and one.signal == signal)
 
 
 def driving_target(
@@ -71,6 +91,7 @@ def driving_target(
         _with_worse_status(threshold.target, threshold.per_replica),
         threshold.binding,
         threshold.max_observed,
+        _hardware_of(threshold, threshold.pool, threshold.signal),
     )
 
 
@@ -101,6 +122,7 @@ def own_targets(
         _with_worse_status(target, capacity.per_replica),
         capacity.binding,
         capacity.max_observed,
+        _hardware_of(threshold, other, capacity.signal),
     )
     return {driver.pool: driver, other: own}, []
 

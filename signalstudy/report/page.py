@@ -26,7 +26,13 @@ from signalstudy.report.present import (
     table_of,
 )
 from signalstudy.report.replayed import ReplaySection, own_replay, replay_section
-from signalstudy.vocabulary.spoken import bound_sign, one_line, spoken_duration, spoken_number
+from signalstudy.vocabulary.spoken import (
+    bound_sign,
+    one_line,
+    spoken_duration,
+    spoken_estimate,
+    spoken_number,
+)
 from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
@@ -120,7 +126,7 @@ def service_page(
         threshold_figures=threshold_figures(service),
         threshold_numbers=_threshold_numbers(service),
         threshold_is_known=service.threshold.per_replica.is_known,
-        hardware=table_of(service.threshold.by_hardware) if service.threshold.by_hardware else None,
+        hardware=_hardware(service),
         ratio_note=service.pd_ratio.note,
         ratio_figure=ratio_figure(service),
         ratio_numbers=named_numbers(service.pd_ratio.estimates()),
@@ -186,6 +192,23 @@ def _between(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
     return f" ({spoken_number(estimate.low)} to {spoken_number(estimate.high)})"
+
+
+def _hardware(service: ServiceStudy) -> dict[str, list[Any]] | None:
+    """Give the table of hardware types, None where no pool mixes several."""
+    rows: list[dict[str, object]] = [
+        {
+            "hardware": one.hardware,
+            "pool": one.pool,
+            "replicas": one.replicas,
+            "bears": f"{spoken_estimate(one.per_replica)} {one.signal}",
+            "status": one.per_replica.status,
+            "target": spoken_estimate(one.target),
+            "bound by": one.binding or None,
+        }
+        for one in service.threshold.by_hardware
+    ]
+    return table_of(rows) if rows else None
 
 
 def _policy_sentence(service: ServiceStudy) -> str:

@@ -95,7 +95,7 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
                 }
                 for capacity in threshold.capacities.values()
             ],
-            "by_hardware": list(threshold.by_hardware),
+            "by_hardware": [one.as_dict() for one in threshold.by_hardware],
         },
         "pd_ratio": pd_ratio.ratio.as_dict()
         | {

@@ -78,14 +78,23 @@ class Telemetry:
             return _frame(run_query(connection, "series_samples", service=service, role=role))
 
     def bucket_counts(
-        self, service: str, role: str, *, start_ms: float, step_ms: float, steps: int
+        self,
+        service: str,
+        role: str,
+        *,
+        start_ms: float,
+        step_ms: float,
+        steps: int,
+        only: frozenset[int] | None = None,
     ) -> dict[tuple[str, str, float], Floats]:
         """Sum histogram increments by step over replicas: (pool, quantity, edge) -> (steps,).
 
+        `only`: the keys of the series to sum, None for all.
         An increment belongs to the step in which its interval ends, so that counts stay whole
         numbers. They come in batches, so that many replicas need no more memory than few.
         """
         rows = [row for row in self.series.get((service, role), ()) if row.form == "bucket"]
+        rows = [row for row in rows if only is None or row.key in only]
         names = sorted({_cell_of(row) for row in rows})
         places = {name: place for place, name in enumerate(names)}
         keys = np.array(sorted(row.key for row in rows), dtype=np.uint64)
@@ -98,6 +107,8 @@ class Telemetry:
                 key, time_ms, value = (column.to_numpy() for column in batch.columns)
                 step = np.ceil((time_ms - start_ms) / step_ms).astype(np.int64) - 1
                 inside = (step >= 0) & (step < steps)
+                if only is not None:
+                    inside &= np.isin(key, keys)
                 cell = cells[np.searchsorted(keys, key[inside])]
                 np.add.at(counts, cell * steps + step[inside], value[inside])
         return dict(zip(names, counts.reshape(len(names), steps), strict=True))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from signalstudy.threshold.capacity import fit_capacity
 from signalstudy.threshold.pd_ratio import fit_pd_ratio
 from signalstudy.threshold.points import fit_points
 from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
-from signalstudy.threshold.threshold import Capacity, PdRatio, Threshold
+from signalstudy.threshold.threshold import Capacity, HardwareCapacity, PdRatio, Threshold
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from signalstudy.timeline.points import OperatingPoints
-    from signalstudy.timeline.timeline import Timeline
+    from signalstudy.timeline.timeline import HardwarePart, Timeline
     from signalstudy.vocabulary.objectives import Objective
 
 LEAST_TOLERANCE_RATIO = 0.05
@@ -104,7 +106,7 @@ def fit_threshold(
         horizon_seconds=horizon,
         tolerance_ratio=tolerance,
         capacities=capacities,
-        by_hardware=capacity.by_hardware,
+        by_hardware=_by_hardware(sources, objectives, headrooms, tolerance, seed),
         pool_targets={
             name: draft_target(bears.per_replica, headrooms[name], tolerance)
             for name, bears in capacities.items()
@@ -131,6 +133,41 @@ def _capacities(
     if sources.points is not None and not capacities:
         capacities = {capacity.pool: capacity}
     return capacity, capacities
+
+
+def _by_hardware(
+    sources: _Sources,
+    objectives: Sequence[Objective],
+    headrooms: dict[str, Estimate],
+    tolerance: float,
+    seed: int,
+) -> tuple[HardwareCapacity, ...]:
+    """Fit each hardware type of a mixed pool, in the recording that tells most of it."""
+    found: dict[tuple[str, str], list[tuple[HardwarePart, Capacity]]] = {}
+    for timeline in sources.recorded:
+        for part in timeline.hardware_parts:
+            name = part.pool.pool
+            alone = replace(
+                timeline,
+                pools={**timeline.pools, name: part.pool},
+                slo_counts=part.slo_counts,
+            )
+            capacity = fit_capacity(alone, name, objectives, seed=seed)
+            found.setdefault((name, part.hardware), []).append((part, capacity))
+    told = {key: min(pairs, key=lambda pair: _preference(pair[1])) for key, pairs in found.items()}
+    return tuple(
+        HardwareCapacity(
+            hardware=hardware,
+            pool=pool,
+            signal=capacity.signal,
+            replicas=float(np.nansum(part.pool.ready_replicas) / part.pool.ready_replicas.size),
+            per_replica=capacity.per_replica,
+            target=draft_target(capacity.per_replica, headrooms[pool], tolerance),
+            binding=capacity.binding,
+            max_observed=capacity.max_observed,
+        )
+        for (pool, hardware), (part, capacity) in told.items()
+    )
 
 
 def _headrooms(

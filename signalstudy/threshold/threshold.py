@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from signalstudy.vocabulary.estimate import Estimate
 from signalstudy.vocabulary.spoken import spoken_estimate
@@ -36,6 +36,37 @@ class ExceedanceCurve:
 
 
 @dataclass(frozen=True, slots=True)
+class HardwareCapacity:
+    """What a replica of one hardware type bears in a pool that mixes several.
+
+    `replicas`: how many there were, the mean over time. `target`: from this capacity, as the
+    pool's own is from its own.
+    """
+
+    hardware: str
+    pool: str
+    signal: str
+    replicas: float
+    per_replica: Estimate
+    target: Estimate
+    binding: str
+    max_observed: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the form of study.json."""
+        return {
+            "hardware": self.hardware,
+            "pool": self.pool,
+            "signal": self.signal,
+            "replicas": self.replicas,
+            "per_replica": self.per_replica.as_dict(),
+            "target": self.target.as_dict(),
+            "binding": self.binding,
+            "max_observed": self.max_observed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Capacity:
     """What one replica of one pool bears.
 
@@ -52,7 +83,6 @@ class Capacity:
     max_observed: float | None
     by_objective: dict[str, Estimate] = field(default_factory=dict)
     curves: tuple[ExceedanceCurve, ...] = ()
-    by_hardware: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -62,7 +92,8 @@ class Threshold:
     `per_replica`: capacity in units of the signal; `target` = per_replica.low / (ramp headroom x
     (1 + tolerance)). `headroom_ratio`: the ramp factor R. `horizon_seconds`: seen lag + start-up
     + evaluation period that R covers. `pool_targets`: the same target for each pool's own work,
-    over that pool's own ramp factor, where pools follow their own signals.
+    over that pool's own ramp factor, where pools follow their own signals. `by_hardware`: the same
+    per hardware type, for pools that mix several.
     """
 
     signal: str
@@ -75,7 +106,7 @@ class Threshold:
     horizon_seconds: Estimate
     tolerance_ratio: float
     capacities: dict[str, Capacity] = field(default_factory=dict)
-    by_hardware: tuple[dict[str, object], ...] = ()
+    by_hardware: tuple[HardwareCapacity, ...] = ()
     pool_targets: dict[str, Estimate] = field(default_factory=dict)
 
     def estimates(self) -> dict[str, Estimate]:

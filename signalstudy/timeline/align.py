@@ -10,6 +10,7 @@ import numpy as np
 from signalstudy.timeline.demand import SERVED_SIGNALS, UNCACHED, demand_of
 from signalstudy.timeline.gathered import Gathered, gather_samples
 from signalstudy.timeline.grid import rolling_sum
+from signalstudy.timeline.hardware import hardware_parts
 from signalstudy.timeline.latency import WINDOW_SECONDS, window_quantiles
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.timeline.quality import check_quality
@@ -106,6 +107,7 @@ def align(
         startup_seconds=np.concatenate([*startup, np.array([])]),
         events=tuple(events),
         quality=(*partly, *check_quality(telemetry, gathered, pools, counts, objectives)),
+        hardware_parts=hardware_parts(telemetry, gathered, role, pools, objectives),
     )
 
 

@@ -92,7 +92,7 @@ def gather_samples(
     if not clocks:
         return None
     grid, note = make_grid(clocks, step_seconds)
-    buckets = _buckets(telemetry, service, role, grid)
+    buckets = bucket_counts_of(telemetry, service, role, grid)
     return Gathered(service, grid, series, buckets, requests, note)
 
 
@@ -132,17 +132,22 @@ def _clock_of_requests(arrived_seconds: Floats) -> Samples:
     return Samples(ends, np.zeros(ends.size), np.zeros(ends.size), step)
 
 
-def _buckets(
-    telemetry: Telemetry, service: str, role: str, grid: Grid
+def bucket_counts_of(
+    telemetry: Telemetry,
+    service: str,
+    role: str,
+    grid: Grid,
+    keys: frozenset[int] | None = None,
 ) -> dict[tuple[str, str], Buckets]:
-    """Load histogram increments by step, edges that all replicas share."""
+    """Load histogram increments by step, edges that all replicas share; of some series or all."""
     rows = [r for r in telemetry.series.get((service, role), ()) if r.form == "bucket"]
+    rows = [row for row in rows if keys is None or row.key in keys]
     if not rows:
         return {}
     step_ms = grid.step_seconds * 1000.0
     start_ms = (grid.time_seconds[0] - grid.step_seconds) * 1000.0
     of_edge = telemetry.bucket_counts(
-        service, role, start_ms=start_ms, step_ms=step_ms, steps=grid.size
+        service, role, start_ms=start_ms, step_ms=step_ms, steps=grid.size, only=keys
     )
     found: dict[tuple[str, str], Buckets] = {}
     for pool, quantity in dict.fromkeys((pool, quantity) for pool, quantity, _ in of_edge):

@@ -109,6 +109,15 @@ class PoolTimeline:
 
 
 @dataclass(frozen=True, slots=True)
+class HardwarePart:
+    """The replicas of one hardware type in a pool that mixes several, as a pool of their own."""
+
+    hardware: str
+    pool: PoolTimeline
+    slo_counts: tuple[SloCounts, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened to a pool: `scale_out`, `scale_in`, `counter_reset`, `gap`."""
 
@@ -149,6 +158,7 @@ class Timeline:
     """Measured start-up times of replicas (m,), in seconds; empty where none was seen."""
     events: tuple[Event, ...] = ()
     quality: tuple[QualityCheck, ...] = ()
+    hardware_parts: tuple[HardwarePart, ...] = ()
 
     @property
     def days(self) -> float:
