@@ -67,12 +67,13 @@ class StudySection(Strict):
 
 
 class LabelsSection(Strict):
-    """[labels]: which labels say service, pool and replica."""
+    """[labels]: which labels say service, pool, replica, hardware and version."""
 
     service: Names = ("service",)
     pool: Names = ("pool", "engine_type")
     replica: Names = ("replica", "pod", "exported_pod", "instance")
     hardware: Names = ("hardware", "modelName")
+    version: Names = ("version", "model_version", "model_name")
     ha_replica: Names = ("prometheus_replica",)
     sum_over: Names = ("engine", "dp_rank")
     one_of: Names = ("tp_rank", "pp_rank")

@@ -1,9 +1,11 @@
 """The right answers of a record: what its process does on average, at the demand it visits.
 
 The curve of a response comes from a long record without noise of the same process; a record's
-shape, range and clarity are those of that curve over the demand that the record visits. Lag,
-correlation and the response to replicas are those of the process itself. What noise of a known
-variance adds is worked in.
+shape and range are those of that curve over the demand that the record visits; its clarity sets
+against them what that curve leaves of this record without noise: bursts that are blurred and fleets
+that change are what was visited, too. Lag, and the response to replicas, are those of the process
+itself; so is the correlation of `prompt`, whose cache is a confounder that is drawn, while that of
+the others is of the record without noise. What noise of a known variance adds is worked in.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from benchmarks.calibration.cells import LAGS_IN_STEPS, draw_record
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.response import tabulate
+from signalstudy.evidence.series import shifted
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -42,7 +45,8 @@ class Process:
     """What holds for one signal of a cell, whatever the record.
 
     `steps`, `minutes`: the mean signal over levels of the reference, (2, bins): at steps, and of
-    means over minutes. `unexplained`: variance at steps that the curve leaves without any noise.
+    means over minutes. `unexplained`: variance at steps that the curve leaves without any noise,
+    in the long record.
     """
 
     answers: dict[str, float]
@@ -69,9 +73,16 @@ def truth_of(
     # The shape measures see this curve in place of the record's own response.
     prepared.__dict__["response"] = tabulate(_read(process.minutes, x), x, prepared.blocks)
     truth = process.answers | _asked(prepared, SHAPES)
-    truth["demand_correlation"] *= (process.variance / (process.variance + noise)) ** 0.5
+    clean, variance = _silent(drawn, prepared), process.variance
     explained = float(np.nanvar(_read(process.steps, prepared.reference)))
-    unexplained = process.unexplained + noise
+    unexplained = process.unexplained
+    if drawn.noisy.name != "prompt":
+        known, variance = np.isfinite(clean), float(np.nanvar(clean))
+        both = np.corrcoef(clean[known], prepared.reference[known])
+        truth["demand_correlation"] = float(both[0, 1])
+        unexplained = float(np.nanmean((clean - _read(process.steps, prepared.reference)) ** 2))
+    truth["demand_correlation"] *= (variance / (variance + noise)) ** 0.5
+    unexplained += noise
     low, high = prepared.response.ends(prepared.response.fit)
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
@@ -80,6 +91,12 @@ def truth_of(
         truth["lag_seconds"] = cell.lag_seconds(number)
         truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds
     return truth
+
+
+def _silent(drawn: Drawn, prepared: Prepared) -> Floats:
+    """Give the record's signal without noise, aligned as the noisy one was (n,)."""
+    moved = shifted(drawn.without_noise.signal, prepared.alignment[0])
+    return np.where(prepared.known, moved, np.nan)
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,8 @@ from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from signalstudy.vocabulary.estimate import Status
@@ -34,6 +36,23 @@ NORMAL_QUANTILE = 1.959964
 LEAST_FREEDOM = 3.0
 MOST_CARRY_OVER = 0.8
 """Correlation of neighbouring blocks above which a record of this length cannot tell how much."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """A scale on which a number errs as much upwards as downwards, and the way back."""
+
+    there: Callable[[Floats], Floats]
+    back: Callable[[Floats], Floats]
+
+
+PLAIN = Scale(lambda x: x, lambda x: x)
+GROWTH = Scale(lambda x: np.log1p(np.maximum(x, 0.0)), np.expm1)
+"""ln(1 + x), of ratios of positive numbers that may be zero."""
+FACTOR = Scale(
+    lambda x: -np.sign(x) * np.log1p(-np.abs(x)), lambda x: -np.sign(x) * np.expm1(-np.abs(x))
+)
+"""The logarithm of what is left, of shares of the larger one: 1 - exp(-factor)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +185,18 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
 
 
 def interval_of(
-    value: float, replicates: Floats, blocks: Blocks, *, reflected: bool = False
+    value: float,
+    replicates: Floats,
+    blocks: Blocks,
+    *,
+    reflected: bool = False,
+    wider: float = 1.0,
 ) -> tuple[float, float]:
     """Give the 95 % interval around `value` of its bootstrap replicates (replicates,).
 
-    The percentile interval, widened for few and related blocks. `reflected`: that of the basic
-    bootstrap below, the farther of both above, for what noise pushes to one side and resampling
-    once more.
+    The percentile interval, widened for few and related blocks, and `wider` times. `reflected`:
+    that of the basic bootstrap below, the farther of both above, for what noise pushes to one side
+    and resampling once more.
     """
     if blocks.drawn.size < FEWEST_BLOCKS:
         raise NotEnoughDataError(
@@ -182,7 +206,7 @@ def interval_of(
     low, high = central_range(replicates)
     if reflected:
         low, high = 2.0 * value - high, max(high, 2.0 * value - low)
-    factor = widening(replicates, blocks)
+    factor = wider * widening(replicates, blocks)
     return value + factor * min(low - value, 0.0), value + factor * max(high - value, 0.0)
 
 
@@ -197,12 +221,23 @@ def bootstrapped(
     bounds: tuple[float, float] = (-np.inf, np.inf),
     floor: float = 0.0,
     reflected: bool = False,
+    scale: Scale = PLAIN,
+    wider: float = 1.0,
 ) -> Estimate:
     """Make an Estimate with the interval of its replicates, held within `bounds`.
 
     `floor`: how far the interval reaches on both sides in any case, the method's own resolution.
+    `scale`: on which the number errs as much upwards as downwards; its interval is found there.
+    `wider`: a factor for what resampling does not show.
     """
-    low, high = interval_of(float(value), replicates, blocks, reflected=reflected)
+    low, high = interval_of(
+        float(scale.there(np.array(float(value)))),
+        np.asarray(scale.there(replicates)),
+        blocks,
+        reflected=reflected,
+        wider=wider,
+    )
+    low, high = scale.back(np.array((low, high))).tolist()
     low, high = low - floor, high + floor
     return Estimate(
         value=float(value),

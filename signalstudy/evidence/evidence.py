@@ -34,7 +34,8 @@ class SignalView:
     signal or demand is NaN there.
     `slo_counts`: requests and how many of them were late, for each objective that this pool answers
     for. `scale_outs_seconds`: when the pool was given replicas. `horizon_seconds`: how long it
-    takes until new capacity serves.
+    takes until new capacity serves. `changes`: what is known to have changed, and when (seconds,
+    what): a deploy, a version, the mix of lengths.
     """
 
     pool: str
@@ -58,6 +59,7 @@ class SignalView:
     slo_counts: tuple[SloCounts, ...] = ()
     scale_outs_seconds: tuple[float, ...] = ()
     horizon_seconds: float = 120.0
+    changes: tuple[tuple[float, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,8 @@ class SignalEvidence:
 
     `block_losses` (blocks,): held-out loss per block of time when the replicas needed are
     predicted from this signal; blocks are the same for all signals of a pool, NaN where the signal
-    has no data; None where it could not be judged.
+    has no data; None where it could not be judged. `changed_at_seconds`: when it began to answer
+    demand otherwise, `changed_with` what was known to change then; None where it did not.
     """
 
     pool: str
@@ -75,6 +78,8 @@ class SignalEvidence:
     measures: dict[str, Estimate]
     block_losses: Floats | None = None
     source: str = ""
+    changed_at_seconds: float | None = None
+    changed_with: str = ""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,6 +11,7 @@ import numpy as np
 from signalstudy.evidence.evidence import Evidence, SignalEvidence, SignalView
 from signalstudy.evidence.losses import block_losses
 from signalstudy.evidence.measures import MEASURES
+from signalstudy.evidence.mix import mix_changes
 from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.shared import Shared
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 HORIZON_SECONDS = 120.0
 SMALLEST, LARGEST = 1e-60, 1e60
 """Nothing beyond was measured: what is smaller is zero, what is larger (or infinite) unknown."""
+CHANGES = ("deploy", "version", "hardware")
 WORKING_POOLS = ("prefill", "decode", "unified")
 SAME_WITHIN = 1e-6
 SAME_SHARE = 0.99
@@ -48,12 +50,14 @@ def gather_evidence(
     `horizon_seconds`: how far ahead the replicas needed are predicted for `block_losses`; the time
     until new capacity serves. Measures that cannot answer say so in a sentence.
     """
+    mix = mix_changes(timeline.time_seconds, timeline.token_mix, timeline.step_seconds)
     signals: list[SignalEvidence] = []
     for pool in timeline.pools.values():
         shared = Shared()
         for series in pool.signals.values():
             view = view_signal(timeline, pool, series, seed, horizon_seconds, shared=shared)
-            signals.append(gather_view(view, series.source, shared))
+            changes = _changes(timeline, series.judged_by or pool.pool, mix)
+            signals.append(gather_view(replace(view, changes=changes), series.source, shared))
     sources = {
         name: pool.demand.source for name, pool in timeline.pools.items() if pool.demand is not None
     }
@@ -122,6 +126,18 @@ def view_signal(
     )
 
 
+def _changes(
+    timeline: Timeline, pool: str, mix: tuple[tuple[float, str], ...]
+) -> tuple[tuple[float, str], ...]:
+    """Give what is known to have changed for a pool, in order of time: labels, replicas, mix."""
+    told = [
+        (event.at_seconds, event.note)
+        for event in timeline.events
+        if event.kind in CHANGES and event.pool == pool
+    ]
+    return tuple(sorted((*told, *mix)))
+
+
 def gather_view(view: SignalView, source: str = "", shared: Shared | None = None) -> SignalEvidence:
     """Ask every measure of one signal; `shared` between all signals whose views hold one demand."""
     prepared = Prepared(view, shared or Shared())
@@ -131,6 +147,7 @@ def gather_view(view: SignalView, source: str = "", shared: Shared | None = None
         name: _answer(measure, prepared, has_demand=has_demand).with_days(days)
         for name, measure in MEASURES.items()
     }
+    shift = prepared.shift if measures["regime_shift_ratio"].is_known else None
     return SignalEvidence(
         pool=view.pool,
         signal=view.name,
@@ -138,6 +155,8 @@ def gather_view(view: SignalView, source: str = "", shared: Shared | None = None
         measures=measures,
         block_losses=block_losses(prepared, view.horizon_seconds) if has_demand else None,
         source=source,
+        changed_at_seconds=None if shift is None else shift.at_seconds,
+        changed_with="" if shift is None else shift.known_as,
     )
 
 

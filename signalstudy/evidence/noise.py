@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.blocks import GROWTH, bootstrapped
 from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def signal_to_noise_ratio(prepared: Prepared) -> Estimate:
         ),
         prepared.blocks,
         bounds=(0.0, np.inf),
+        scale=GROWTH,
         floor=CURVE_COST * float(value),
         method="held-out isotonic R2/(1-R2), its residuals redrawn by "
         f"{prepared.blocks.drawn.size} blocks",
@@ -83,6 +84,7 @@ def peak_separation(prepared: Prepared) -> Estimate:
         prepared.blocks,
         floor=CURVE_COST / 2.0 * float(np.abs(at_high - at_low) / noise),
         bounds=(0.0, np.inf),
+        scale=GROWTH,
         method=f"monotone curve over held-out residuals, bootstrap of {prepared.blocks.drawn.size}"
         " blocks",
         note=f"noise of {noise:.3g} at steps of {prepared.view.step_seconds:g} s",

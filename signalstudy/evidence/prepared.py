@@ -19,6 +19,7 @@ from signalstudy.evidence.crosscovariance import (
 )
 from signalstudy.evidence.fast_part import fast_part_of
 from signalstudy.evidence.held_out import cut_levels, residuals_of
+from signalstudy.evidence.regimes import Shift, find_shift
 from signalstudy.evidence.response import FEWEST_LEVELS, Response, bin_demand, tabulate
 from signalstudy.evidence.series import demand_must_vary, moving_mean, shifted
 from signalstudy.evidence.shared import Shared
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 SHAPE_SECONDS = 300.0
 SHAPE_WINDOWS = 48
+OTHER_FLEET = 0.02
+"""Fleets that differ by less than one replica in fifty are one."""
+LEAST_SETTLED = 0.5
 
 
 # No slots: what several measures share is computed once, when the first of them asks. A part that
@@ -109,12 +113,27 @@ class Prepared:
         """Steps where the aligned signal and the reference are both known."""
         moved = shifted(self.view.signal, self.alignment[0])
         both = np.isfinite(moved) & np.isfinite(self.view.reference)
+        settled = both & ~self._is_between_fleets
+        # A fleet that changes all the time leaves no others.
+        both = settled if settled.sum() > LEAST_SETTLED * both.sum() else both
         if both.sum() < FEWEST_PAIRS:
             raise NotEnoughDataError(
                 f"Only {both.sum()} steps hold both the signal and demand; at least "
                 f"{FEWEST_PAIRS} are needed."
             )
         return both
+
+    @property
+    def _is_between_fleets(self) -> NDArray[np.bool_]:
+        """Steps of an intensive signal whose answer comes from another fleet than demand met (n,).
+
+        Whether that answer was given by the old replicas or by the new ones is not known.
+        """
+        view = self.view
+        if view.kind == "total":
+            return np.zeros(view.signal.shape, dtype=np.bool_)
+        after = shifted(view.replicas, self.alignment[0])
+        return np.abs(after - view.replicas) > OTHER_FLEET * view.replicas
 
     @cached_property
     def signal(self) -> Floats:
@@ -148,6 +167,11 @@ class Prepared:
             known=self.known,
         )
         return residuals_of(self.signal, self.reference, self.blocks, levels)
+
+    @cached_property
+    def shift(self) -> Shift | None:
+        """The largest lasting change of the signal at equal demand."""
+        return find_shift(self)
 
     @cached_property
     def no_breaches(self) -> str:

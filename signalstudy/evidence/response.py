@@ -26,6 +26,9 @@ STEPS_PER_BIN = 100
 FEWEST_BINS, MOST_BINS = 8, 20
 FEWEST_LEVELS = 4
 LEAST_OTHERS = 1.0 / 3.0
+LEAST_SCALE = 0.25
+LEAST_LINEAR = 0.8
+MOST_WIDENED = 3.0
 
 
 # No slots: the fits are computed once, when first asked for.
@@ -83,6 +86,45 @@ class Response:
     def resampled_fits(self) -> Floats:
         """Best monotone curve of each resampled record (replicates, bins), same direction."""
         return monotone(self.resampled_means, self.weights, self.is_rising)
+
+    @cached_property
+    def usual_residuals(self) -> Floats:
+        """What each block would add to each bin if it erred by as much as blocks usually do.
+
+        (blocks, bins). A block's error is taken as one share of a scale that follows the signal's
+        spread from low to high demand, and its size from all blocks together.
+        """
+        error = np.abs(self.residuals) / np.maximum(self.counts, 1.0)
+        half = self.levels.size // 2
+        parts = (slice(half), slice(half, None))
+        spreads = [np.sqrt(_mean(error[:, of] ** 2, self.counts[:, of])) for of in parts]
+        places = [_mean(self.levels[of], self.weights[of]) for of in parts]
+        slope = (spreads[1] - spreads[0]) / (places[1] - places[0])
+        scale = spreads[0] + slope * (self.levels - places[0])
+        scale = self.counts * np.maximum(scale, LEAST_SCALE * min(spreads))
+        size = scale.sum(axis=1)
+        shares = self.residuals.sum(axis=1) / np.where(size > 0.0, size, 1.0)
+        return np.asarray(scale * np.sqrt(_mean(shares**2, size)), dtype=np.float64)
+
+    def few_blocks_factor(self, replicates: Floats) -> float:
+        """Give how much too narrow an interval is whose bins rest on few blocks, at least 1.
+
+        Two blocks that happen to err alike make the ends of a curve look sure. Where the result is
+        about linear in the bins' means, its variance can be had from what blocks usually add, too;
+        the larger one counts.
+        """
+        known = np.isfinite(replicates)
+        results = replicates[known] - replicates[known].mean()
+        shift = self.resampled_means[known] - self.means
+        shift -= shift.mean(axis=0)
+        gradient = np.linalg.lstsq(shift, results, rcond=1e-8)[0]
+        left = float(((results - shift @ gradient) ** 2).sum())
+        if left > (1.0 - LEAST_LINEAR) * float((results**2).sum()):
+            return 1.0
+        gradient = gradient / self.weights
+        seen = float(((self.residuals @ gradient) ** 2).sum())
+        usual = float(((self.usual_residuals @ gradient) ** 2).sum())
+        return float(np.clip(np.sqrt(usual / seen), 1.0, MOST_WIDENED)) if seen > 0.0 else 1.0
 
     def ends(self, curve: Floats) -> tuple[Floats, Floats]:
         """Read curves (..., bins) off at the 5 % and the 95 % quantile of demand."""
@@ -198,6 +240,10 @@ def tabulate(
         low_level=bins.low_level,
         high_level=bins.high_level,
     )
+
+
+def _mean(values: Floats, weights: Floats) -> float:
+    return float((values * weights).sum() / max(float(weights.sum()), 1e-300))
 
 
 def left_out_residuals(counts: Floats, sums: Floats, levels: Floats) -> Floats:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.blocks import bootstrapped, interval_of
+from signalstudy.evidence.blocks import FACTOR, PLAIN, bootstrapped, interval_of
 from signalstudy.evidence.response import weighted_lines
 from signalstudy.evidence.series import signal_must_vary, varies
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -15,8 +15,8 @@ from signalstudy.vocabulary.estimate import Estimate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from signalstudy.evidence.blocks import Blocks
     from signalstudy.evidence.prepared import Prepared
+    from signalstudy.evidence.response import Response
 
     Floats = NDArray[np.float64]
 
@@ -100,10 +100,12 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
     slopes = weighted_lines(design, np.log(np.where(is_positive, resampled, 1.0)), present)
     enough = (present > 0.0).sum(axis=1) >= FEWEST_POINTS
     left_out = int((usable & ~positive).sum())
+    resampled_slopes = np.where(enough, slopes[:, 1], np.nan)
     return bootstrapped(
         float(slope),
-        np.where(enough, slopes[:, 1], np.nan),
+        resampled_slopes,
         response.blocks,
+        wider=response.few_blocks_factor(resampled_slopes),
         floor=ELASTICITY_RESOLUTION,
         method="log-log slope of bin means over the 5-95 % demand range, block bootstrap",
         note=f"{levels.size} bins, demand {response.levels[positive][0]:.4g} to "
@@ -139,10 +141,10 @@ def gain_ratio(prepared: Prepared) -> Estimate:
     )
     direction = 1.0 if response.is_rising else -1.0
     note = f"slopes below and above a demand of {middle:.4g} per second, {prepared.shape_note}"
-    return _gain(direction * slopes[0, 1:], direction * resampled[:, 1:], response.blocks, note)
+    return _gain(direction * slopes[0, 1:], direction * resampled[:, 1:], response, note)
 
 
-def _gain(slopes: Floats, resampled: Floats, blocks: Blocks, note: str) -> Estimate:
+def _gain(slopes: Floats, resampled: Floats, response: Response, note: str) -> Estimate:
     """Divide high by low slope (2,), or bound their ratio where the lower one may be zero.
 
     `resampled` (replicates, 2). Positive is the direction of the response. A low slope against it
@@ -150,12 +152,16 @@ def _gain(slopes: Floats, resampled: Floats, blocks: Blocks, note: str) -> Estim
     """
     method = "two lines meeting mid-range on bin means, block bootstrap"
     low, high = (float(slope) for slope in slopes)
-    low_range = interval_of(low, resampled[:, 0], blocks)
-    high_range = interval_of(high, resampled[:, 1], blocks)
+    blocks = response.blocks
+    low_range, high_range = (
+        interval_of(slope, of, blocks, wider=response.few_blocks_factor(of))
+        for slope, of in zip((low, high), resampled.T, strict=True)
+    )
     if low_range[0] > 0.0 and low * MOST_GAIN >= abs(high):
         lows, highs = resampled.T
         ratios = np.divide(highs, lows, out=np.full(lows.shape, np.nan), where=lows > 0.0)
-        return bootstrapped(high / low, ratios, blocks, method=method, note=note)
+        wider = response.few_blocks_factor(ratios)
+        return bootstrapped(high / low, ratios, blocks, wider=wider, method=method, note=note)
     if high_range[0] <= 0.0 <= high_range[1]:
         raise NotEnoughDataError(
             "Neither the slope at low demand nor the one at high demand can be told from zero."
@@ -192,10 +198,14 @@ def dynamic_range_ratio(prepared: Prepared) -> Estimate:
     lows, highs = response.ends(response.resampled_fits)
     tops = np.maximum(lows, highs)
     positive = tops > 0.0
+    ratios = np.where(positive, (highs - lows) / np.where(positive, tops, 1.0), np.nan)
+    value = float(high - low) / top
     return bootstrapped(
-        float(high - low) / top,
-        np.where(positive, (highs - lows) / np.where(positive, tops, 1.0), np.nan),
+        value,
+        ratios,
         response.blocks,
+        scale=FACTOR if max(abs(value), float(np.nanmax(np.abs(ratios)))) < 1.0 else PLAIN,
+        wider=response.few_blocks_factor(ratios),
         method="monotone curve at the 5 % and 95 % quantiles of demand, block bootstrap",
         note=f"from {float(low):.4g} to {float(high):.4g}, {prepared.shape_note}",
     )

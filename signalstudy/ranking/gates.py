@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from signalstudy.evidence.evidence import SignalEvidence
-    from signalstudy.ranking.ranking import Verdict
+    from signalstudy.ranking.ranking import RankedSignal, Verdict
 
 Outcome = Literal["passed", "failed", "undecided", "not_tested"]
 Finding = Literal[
@@ -76,6 +76,8 @@ STRONG_CORRELATION = 0.5
 few to tell: not significant is not independent."""
 FEWEST_OBSERVATIONS = 10.0
 """Below so many effective observations independence cannot be told from dependence."""
+SHAPES_OF_TWO_REGIMES = ("concave", "convex", "saturates", "cliff", "noisy")
+"""What one curve through two straight ones may look like."""
 PROMPT_RATES = ("prefill_tokens_per_second",)
 LEAST_COVERAGE = 0.8
 """A signal covered less than this is flagged (methods.md, blocking check 7)."""
@@ -114,7 +116,7 @@ def is_possible_guard(signal: str) -> bool:
     return is_never_proportional(signal) or signal in ("running_requests", "inflight_tokens")
 
 
-def measure_of(signal: SignalEvidence, name: str) -> Estimate:
+def measure_of(signal: SignalEvidence | RankedSignal, name: str) -> Estimate:
     """Give a measure of the signal; one that was not taken counts as unidentified."""
     missing = f"{name} was not measured"
     return signal.measures.get(name) or unidentified(missing)
@@ -138,7 +140,10 @@ def judge(signal: SignalEvidence) -> Judgement:
     failed = next(iter(failures), None)
     if signal.signal in PROMPT_RATES and "distorted" in failures:
         failed = "distorted"  # the cause of whatever else is wrong with a count of prompt tokens
-    undecided = next((gate.finding for gate in gates if gate.outcome == "undecided"), None)
+    open_findings = [gate.finding for gate in gates if gate.outcome == "undecided"]
+    undecided = next(iter(open_findings), None)
+    if "changed" in open_findings and failed in (None, *SHAPES_OF_TWO_REGIMES):
+        failed, undecided = None, "changed"
     is_proportional = failed is None and undecided is None
     if is_never_proportional(signal.signal):
         return _judge_guard(signal)
@@ -305,10 +310,15 @@ def _audible(signal: SignalEvidence) -> Gate:
 
 def _steady(signal: SignalEvidence) -> Gate:
     """Ask that the signal answered demand the same way over the whole record (methods.md, 7.1)."""
+    if changed_for_good(signal):
+        return Gate("undecided", "changed")
+    return Gate("passed" if measure_of(signal, "regime_shift_ratio").is_known else "not_tested")
+
+
+def changed_for_good(signal: SignalEvidence) -> bool:
+    """Whether the signal surely answers demand otherwise in one part of the record."""
     shift = measure_of(signal, "regime_shift_ratio")
-    if shift.value is None or interval_of(shift)[0] < MOST_REGIME_SHIFT:
-        return Gate("passed" if shift.is_known else "not_tested")
-    return Gate("undecided", "changed")
+    return shift.value is not None and interval_of(shift)[0] >= MOST_REGIME_SHIFT
 
 
 GATES: tuple[Callable[[SignalEvidence], Gate], ...] = (

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from signalstudy.evidence.evidence import SignalEvidence
+    from signalstudy.ranking.ranking import RankedSignal
 
 MOST_EXPLAINED = 0.99
 """Above this a rounded share would say that nothing is left to explain."""
@@ -21,7 +22,7 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
 
 
-def evidence_in_brackets(signal: SignalEvidence, measure: str, spoken: str) -> str:
+def evidence_in_brackets(signal: SignalEvidence | RankedSignal, measure: str, spoken: str) -> str:
     """Give one measure as it stands in a sentence: `elasticity 0.97 [0.95, 0.99]`."""
     estimate = measure_of(signal, measure)
     if estimate.value is None:

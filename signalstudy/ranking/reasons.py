@@ -254,7 +254,7 @@ def _noisy(signal: SignalEvidence) -> str:
 def _changed(signal: SignalEvidence) -> str:
     return (
         f"Changed its answer to demand during the record{note_of(signal, 'regime_shift_ratio')}: "
-        "one target would be wrong before or after; leave one of the two out with [[exclude]]."
+        "one target would be wrong before or after; leave what is past out with [[exclude]]."
     )
 
 

@@ -37,6 +37,7 @@ from signalstudy.vocabulary.units import unit_of
 
 if TYPE_CHECKING:
     from signalstudy.ranking.ranking import RankedSignal
+    from signalstudy.study.regimes import Regime
     from signalstudy.study.study import ServiceStudy
     from signalstudy.timeline.timeline import QualityCheck
     from signalstudy.vocabulary.estimate import Estimate
@@ -75,6 +76,7 @@ class ServicePage:
     signals: tuple[SignalRow, ...]
     more_signals: tuple[SignalRow, ...]
     unavailable: tuple[SignalRow, ...]
+    regimes: dict[str, list[Any]] | None
     ranking_figure: FigureBlock | None
     time_figures: tuple[FigureBlock, ...]
     demand_figures: tuple[FigureBlock, ...]
@@ -119,6 +121,7 @@ def service_page(
         signals=tuple(_signal_row(signal) for signal in shown),
         more_signals=tuple(_signal_row(signal) for signal in ranked if signal not in shown),
         unavailable=tuple(_signal_row(signal) for signal in unavailable),
+        regimes=table_of(map(_regime_row, service.regimes)) if service.regimes else None,
         ranking_figure=ranking_figure(service),
         time_figures=time_figures(service),
         demand_figures=demand,
@@ -161,6 +164,23 @@ def _signal_row(signal: RankedSignal) -> SignalRow:
         measures=named_numbers(signal.measures),
         source=one_line(signal.source),
     )
+
+
+def _regime_row(regime: Regime) -> dict[str, object]:
+    """Give one regime: its span, what began it, and which signals hold in it."""
+    kept = [s for s in regime.ranking.signals if s.verdict == "proportional"]
+    lost = [s for s in regime.ranking.signals if s.verdict == "undetermined"]
+    return {
+        "from, to": regime.span,
+        "began with": regime.started_with or "–",
+        "proportional": _names(kept),
+        "undetermined": _names(lost),
+        "what to follow": regime.ranking.summary,
+    }
+
+
+def _names(signals: list[RankedSignal]) -> str:
+    return one_line(", ".join(f"{s.pool}.{s.signal}" for s in signals)) or "–"
 
 
 def threshold_sentence(service: ServiceStudy) -> str:

@@ -17,6 +17,7 @@ from signalstudy.evidence.unavailable import unavailable_signals
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.study.apart import apart
 from signalstudy.study.policy import policy_of
+from signalstudy.study.regimes import study_regimes, with_regimes
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.telemetry.read import read_telemetry
 from signalstudy.telemetry.store import tool_version
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
     from signalstudy.telemetry.telemetry import Telemetry
     from signalstudy.threshold.threshold import PdRatio, Threshold
     from signalstudy.timeline.points import OperatingPoints
+    from signalstudy.timeline.timeline import Role
     from signalstudy.vocabulary.objectives import Objective
 
 HORIZON_SECONDS = 120.0
 EVALUATION_SECONDS = 15.0
+ROLES: tuple[Role, Role] = ("production", "pressure-test")
 POINTS_SUMMARY = (
     "These are operating points without a time axis: they say how much a replica bears, and "
     "nothing of which signal to follow."
@@ -98,26 +101,19 @@ def study_service(
 ) -> ServiceStudy:
     """Study one service: align, gather, rank, fit, draft."""
     objectives = config.objectives_of(service)
-    excluded = [(e.start.timestamp(), e.end.timestamp()) for e in config.exclude]
-    parts: dict[str, Timeline | None] = {
-        role: align(
-            telemetry,
-            service,
-            role=role,
-            objectives=objectives,
-            step_seconds=config.study.step_seconds,
-            excluded=excluded,
-        )
-        for role in ("production", "pressure-test")
-    }
-    production, pressure_test = parts["production"], parts["pressure-test"]
+    production, pressure_test = _timelines(telemetry, config, service)
     points = read_points(telemetry, service)
     timeline = production or pressure_test
     startup = _startup_seconds(config, timeline)
+    seed = config.study.seed
     evidence = _evidence(timeline, service, config, startup)
-    ranking = rank_signals(evidence, seed=config.study.seed)
+    regimes = study_regimes(
+        timeline, evidence, lambda part: _evidence(part, service, config, startup), seed=seed
+    )
+    ranking = rank_signals(evidence, seed=seed)
     if timeline is None and points is not None:
         ranking = replace(ranking, summary=POINTS_SUMMARY)
+    ranking = with_regimes(ranking, evidence, regimes)
     threshold, pd_ratio = fit_of(
         production,
         pressure_test,
@@ -141,9 +137,28 @@ def study_service(
         policy=None,
         policy_note="",
         quality=(*apart(telemetry, service), *_quality(production, pressure_test, points)),
+        regimes=regimes,
     )
     policy, note = policy_of(found, config, telemetry)
     return replace(found, policy=policy, policy_note=note)
+
+
+def _timelines(
+    telemetry: Telemetry, config: StudyConfig, service: str
+) -> tuple[Timeline | None, Timeline | None]:
+    """Align production and pressure test, whichever there are."""
+    production, pressure_test = (
+        align(
+            telemetry,
+            service,
+            role=role,
+            objectives=config.objectives_of(service),
+            step_seconds=config.study.step_seconds,
+            excluded=[(e.start.timestamp(), e.end.timestamp()) for e in config.exclude],
+        )
+        for role in ROLES
+    )
+    return production, pressure_test
 
 
 def fit_of(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from signalstudy.evidence.evidence import Evidence
     from signalstudy.policy.policy import Policy
     from signalstudy.ranking.ranking import Ranking
+    from signalstudy.study.regimes import Regime
     from signalstudy.threshold.threshold import PdRatio, Threshold
     from signalstudy.timeline.points import OperatingPoints
     from signalstudy.timeline.timeline import QualityCheck, Timeline
@@ -27,6 +28,7 @@ class ServiceStudy:
     `timeline` is what evidence was gathered on, None where there were operating points only;
     `pressure_test` a second timeline for the threshold. `policy` is None where none can be
     drafted; `policy_note` is the sentence that says why.
+    `regimes`: the parts of the record, where signals changed their answer to demand in it.
     """
 
     service: str
@@ -42,6 +44,7 @@ class ServiceStudy:
     policy: Policy | None
     policy_note: str
     quality: tuple[QualityCheck, ...]
+    regimes: tuple[Regime, ...] = ()
 
     def __repr__(self) -> str:
         """Give the verdict in one line."""

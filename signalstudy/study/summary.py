@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.evidence.pooling import pool_evidence
+from signalstudy.study.regimes import summarise_regime
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,6 +73,7 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
             for o in study.objectives
         ],
         "signals": [_signal(signal) for signal in study.ranking.signals],
+        "regimes": [summarise_regime(regime) for regime in study.regimes],
         "threshold": {
             "signal": threshold.signal,
             "pool": threshold.pool,

@@ -73,6 +73,7 @@ class SeriesRow:
     precedence: int
     metric: str
     hardware: str | None
+    version: str
     one_of: str
     ha_replica: str
     samples: int
@@ -186,6 +187,7 @@ def _meanings(series: RawSeries, config: StudyConfig, pods: Pods) -> list[Series
                 precedence=entry.precedence,
                 metric=series.metric,
                 hardware=identity.hardware,
+                version=_joined(labels, config.labels.version),
                 one_of=_joined(labels, config.labels.one_of),
                 ha_replica=_joined(labels, config.labels.ha_replica),
                 samples=series.samples,

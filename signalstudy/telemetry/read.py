@@ -68,6 +68,7 @@ SERIES_SCHEMA = {
     "precedence": pl.Int32,
     "metric": pl.String,
     "hardware": pl.String,
+    "version": pl.String,
     "one_of": pl.String,
     "ha_replica": pl.String,
     "samples": pl.Int64,
@@ -200,6 +201,7 @@ def _read_source(
         )
     named = config.labels
     labels = {*named.service, *named.pool, *named.replica, *named.hardware, *named.ha_replica}
+    labels |= set(named.version)
     return read_table(connection, source, number=number, labels=frozenset(labels), scratch=scratch)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.timeline.changes import known_changes
 from signalstudy.timeline.demand import SERVED_SIGNALS, UNCACHED, demand_of
 from signalstudy.timeline.gathered import Gathered, gather_samples
 from signalstudy.timeline.grid import rolling_sum
@@ -87,6 +88,7 @@ def align(
         if pool.pool != "gateway"
         for event in replica_events(gathered.grid.time_seconds, pool.ready_replicas, pool.pool)
     ]
+    events += [event for pool in pools for event in known_changes(gathered, pool)]
     events += _resets(telemetry, service, role)
     counts = slo_counts(gathered, objectives, work_pools)
     startup = [

@@ -7,7 +7,7 @@ known" and is never filled. Names end in their unit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -119,7 +119,11 @@ class HardwarePart:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened to a pool: `scale_out`, `scale_in`, `counter_reset`, `gap`."""
+    """Something that happened to a pool, at `at_seconds` since 1970.
+
+    `scale_out`, `scale_in`, `counter_reset` (at 0: when is not known), `gap`; and what may begin
+    another regime: `deploy` (most replicas gave way to others), `version`, `hardware` (labels).
+    """
 
     at_seconds: float
     pool: str
@@ -160,7 +164,44 @@ class Timeline:
     quality: tuple[QualityCheck, ...] = ()
     hardware_parts: tuple[HardwarePart, ...] = ()
 
+    def between(self, start_seconds: float, end_seconds: float) -> Timeline:
+        """Give the steps that end after `start_seconds` and by `end_seconds`, as a record."""
+        inside = (self.time_seconds > start_seconds) & (self.time_seconds <= end_seconds)
+        return replace(
+            self,
+            time_seconds=self.time_seconds[inside],
+            pools={name: _part_of_pool(pool, inside) for name, pool in self.pools.items()},
+            slo_counts=tuple(
+                replace(
+                    counts,
+                    observed=counts.observed[inside],
+                    over_low=counts.over_low[inside],
+                    over_high=counts.over_high[inside],
+                )
+                for counts in self.slo_counts
+            ),
+            usable=self.usable[inside],
+            token_mix=self.token_mix[inside],
+            prefix_cache_hit_ratio=self.prefix_cache_hit_ratio[inside],
+            events=tuple(e for e in self.events if start_seconds < e.at_seconds <= end_seconds),
+        )
+
     @property
     def days(self) -> float:
         """Length of the span in days."""
         return (self.time_seconds.size * self.step_seconds) / 86400.0
+
+
+def _part_of_pool(pool: PoolTimeline, inside: Booleans) -> PoolTimeline:
+    demand, served = pool.demand, pool.served_per_second
+    return replace(
+        pool,
+        ready_replicas=pool.ready_replicas[inside],
+        starting_replicas=pool.starting_replicas[inside],
+        signals={
+            name: replace(signal, values=signal.values[inside])
+            for name, signal in pool.signals.items()
+        },
+        demand=None if demand is None else replace(demand, per_second=demand.per_second[inside]),
+        served_per_second=None if served is None else served[inside],
+    )
