@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.calibration.cells import Cell, well_posed_cells
+from benchmarks.calibration.cells import Cell, other_cells, well_posed_cells
 from benchmarks.calibration.coverage import Coverage, judge_cell
+from benchmarks.calibration.figure import draw_coverage
 from benchmarks.calibration.nulls import FalsePositives, judge_nulls
 from benchmarks.calibration.processes import spread
 from benchmarks.calibration.services import IllPosed, Race, judge_ill_posed, judge_races
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 LEAST, MOST = 0.93, 0.98
 
@@ -39,8 +40,18 @@ class Calibration:
     ill_posed: list[IllPosed]
 
 
-def calibrate(services: int, *, seed: int, cells: Sequence[Cell], jobs: int = 1) -> Calibration:
-    """Run all parts of the calibration, `services` to a cell, in `jobs` processes."""
+def calibrate(
+    services: int,
+    *,
+    seed: int,
+    cells: Sequence[Cell],
+    jobs: int = 1,
+    keep: Callable[[list[Coverage]], None] = lambda _: None,
+) -> Calibration:
+    """Run all parts of the calibration, `services` to a cell, in `jobs` processes.
+
+    `keep` is given what is known so far after each cell: a run of hours may be cut short.
+    """
     began = time.perf_counter()
     coverage: list[Coverage] = []
     with spread(jobs) as start:
@@ -51,6 +62,7 @@ def calibrate(services: int, *, seed: int, cells: Sequence[Cell], jobs: int = 1)
         ]
         for cell, found in zip(cells, judged, strict=True):
             coverage += found()
+            keep(coverage)
             print(f"{time.perf_counter() - began:6.0f} s  {cell.name}", flush=True)
         nulls, race, ill_posed = (found() for found in others)
     seconds = time.perf_counter() - began
@@ -170,14 +182,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--services", type=int, default=100, help="records a cell")
     parser.add_argument("--seed", type=int, default=20260101)
-    parser.add_argument("--cells", type=int, nargs="*", help="numbers of cells; all by default")
+    parser.add_argument(
+        "--cells",
+        type=int,
+        nargs="*",
+        help="0-15 the design, 16-24 the other cells; all by default",
+    )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("calibration-study"))
     options = parser.parse_args()
-    cells = well_posed_cells()
+    cells = well_posed_cells() + other_cells()
     chosen = cells if options.cells is None else [cells[place] for place in options.cells]
-    found = calibrate(options.services, seed=options.seed, cells=chosen, jobs=options.jobs)
     options.out.mkdir(parents=True, exist_ok=True)
+
+    def keep(coverage: list[Coverage]) -> None:
+        rows = json.dumps([asdict(row) for row in coverage], indent=1)
+        (options.out / "coverage.json").write_text(rows + "\n", encoding="utf-8")
+        figure = draw_coverage(coverage)
+        figure.write_html(options.out / "coverage.html", include_plotlyjs=True)
+
+    found = calibrate(
+        options.services, seed=options.seed, cells=chosen, jobs=options.jobs, keep=keep
+    )
     (options.out / "calibration.json").write_text(json.dumps(asdict(found), indent=1) + "\n")
     text = f"# Calibration\n\n{as_markdown(found)}\n"
     (options.out / "calibration.md").write_text(text, encoding="utf-8")

@@ -31,16 +31,22 @@ DAY_SWING = 0.6
 NOISE_SECONDS = 60.0
 HIT_SECONDS = 1800.0
 REDEPLOY_SECONDS = 3.0 * 3600.0
-SIGNALS = ("work", "gauge", "prompt")
+OUTAGE_STEPS = 6.0
+SIGNALS = ("work", "gauge", "prompt", "level", "spare")
 """`work`: total, in proportion. `gauge`: per replica, an offset and a bend. `prompt`: total, work
-over (1 - hit ratio), which the prefix cache distorts."""
+over (1 - hit ratio), which the prefix cache distorts. In cells with `more_signals`: `level`, a
+total that saturates, and `spare`, per replica, which falls as demand rises."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One kind of record. `smear_seconds`: time constant after the dead time, 0 for a pure delay.
 
-    `noise_ratio`: standard deviation of the signals' noise over their mean.
+    `noise_ratio`: standard deviation of the signals' noise over their mean. `noise_seconds`: of how
+    long memory, 0 for white; the sum of several where there are several. `heavy_spread`: standard
+    deviation of the logarithm of bursts of 20 minutes. `replicas`: of the fleet, three quarters to
+    one and a half times as many where it is redeployed. `missing_ratio`: of the signal's steps, in
+    outages.
     """
 
     days: float
@@ -49,6 +55,11 @@ class Cell:
     is_redeployed: bool
     smear_seconds: float
     is_bursty: bool
+    noise_seconds: tuple[float, ...] = (NOISE_SECONDS,)
+    heavy_spread: float = 0.0
+    replicas: int = 4
+    missing_ratio: float = 0.0
+    more_signals: bool = False
 
     @property
     def name(self) -> str:
@@ -60,8 +71,16 @@ class Cell:
                 "redeployed" if self.is_redeployed else "fixed fleet",
                 f"smeared {self.smear_seconds:g} s" if self.smear_seconds else "pure delay",
                 "bursty" if self.is_bursty else "smooth",
+                *([f"heavy bursts {self.heavy_spread:g}"] if self.heavy_spread else []),
+                *([f"noise of {self._memories} s"] if self.noise_seconds != (60.0,) else []),
+                *([f"{self.replicas} replicas"] if self.replicas != 4 else []),
+                *([f"{self.missing_ratio:.0%} missing"] if self.missing_ratio else []),
             )
         )
+
+    @property
+    def _memories(self) -> str:
+        return " + ".join(f"{seconds:g}" for seconds in self.noise_seconds)
 
     def lag_seconds(self, number: int) -> float:
         """Give the dead time of record `number` of this cell."""
@@ -95,6 +114,22 @@ def well_posed_cells() -> tuple[Cell, ...]:
     )
 
 
+def other_cells() -> tuple[Cell, ...]:
+    """Give cells beyond the factorial design: what differs between fleets, one or two at a time."""
+    plain = Cell(2.0, 15.0, 0.1, False, 0.0, False, more_signals=True)
+    return (
+        replace(plain, noise_seconds=(0.0,)),
+        replace(plain, noise_seconds=(15.0, 120.0, 1000.0)),
+        replace(plain, days=4.0, noise_seconds=(1800.0,)),
+        replace(plain, heavy_spread=0.7, is_bursty=True),
+        replace(plain, is_redeployed=True, replicas=40),
+        replace(plain, is_redeployed=True, replicas=3, missing_ratio=0.05),
+        replace(plain, days=1.0, missing_ratio=0.2),
+        replace(plain, days=7.0, step_seconds=60.0, is_redeployed=True),
+        replace(plain, days=4.0, step_seconds=60.0, is_bursty=True, missing_ratio=0.1),
+    )
+
+
 def draw_record(cell: Cell, number: int, seed: int) -> Iterator[Drawn]:
     """Draw record `number` of a cell, signal by signal. Equal numbers and seeds, equal records."""
     rng = np.random.default_rng((seed, number))
@@ -102,19 +137,27 @@ def draw_record(cell: Cell, number: int, seed: int) -> Iterator[Drawn]:
     demand, work = _demand_and_work(cell, steps, cell.lag_seconds(number), rng)
     replicas = _replicas(cell, steps, rng)
     hits = 0.4 + 0.25 * np.tanh(autoregression(steps, cell.step_seconds, HIT_SECONDS, rng))
-    for name, kind, clean in (
+    share = work / replicas * cell.replicas / MEAN_DEMAND
+    signals = [
         ("work", "total", work),
-        ("gauge", "intensive", bent(work / replicas)),
+        ("gauge", "intensive", bent(share)),
         ("prompt", "total", work / (1.0 - hits)),
-    ):
-        noise = autoregression(steps, cell.step_seconds, NOISE_SECONDS, rng)
+    ]
+    if cell.more_signals:
+        signals += [
+            ("level", "total", np.tanh(0.8 * work / MEAN_DEMAND)),
+            ("spare", "intensive", 1.0 / (1.0 + 0.7 * share)),
+        ]
+    for name, kind, clean in signals:
+        noise = _noise(cell, steps, rng)
+        seen = np.where(_outages(cell, steps, rng), np.nan, clean)
         noisy = SignalView(
             pool="decode",
             name=name,
             kind=kind,
             time_seconds=cell.step_seconds * np.arange(1.0, steps + 1.0),
             step_seconds=cell.step_seconds,
-            signal=clean + cell.noise_ratio * float(clean.mean()) * noise,
+            signal=seen + cell.noise_ratio * float(clean.mean()) * noise,
             demand=demand,
             reference=demand if kind == "total" else demand / replicas,
             replicas=replicas,
@@ -122,13 +165,33 @@ def draw_record(cell: Cell, number: int, seed: int) -> Iterator[Drawn]:
             averaged_seconds=cell.step_seconds,
             scrape_seconds=cell.step_seconds,
         )
-        yield Drawn(noisy, replace(noisy, signal=clean))
+        yield Drawn(noisy, replace(noisy, signal=seen))
 
 
-def bent(per_replica: Floats) -> Floats:
-    """Give a gauge that rests at a value and bends upwards (n,)."""
-    relative = 4.0 * per_replica / MEAN_DEMAND
-    return 20.0 + 5.0 * relative + 8.0 * relative**2
+def _noise(cell: Cell, steps: int, rng: np.random.Generator) -> Floats:
+    """Draw noise of variance 1 and the cell's memories (n,)."""
+    parts = [
+        autoregression(steps, cell.step_seconds, seconds, rng)
+        if seconds
+        else rng.standard_normal(steps)
+        for seconds in cell.noise_seconds
+    ]
+    return np.asarray(np.sum(parts, axis=0) / len(parts) ** 0.5, dtype=np.float64)
+
+
+def _outages(cell: Cell, steps: int, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Tell which steps are missing (n,): outages of one step and more, six on average."""
+    if not cell.missing_ratio:
+        return np.zeros(steps, dtype=np.bool_)
+    begins = rng.random(steps) < -np.log(1.0 - cell.missing_ratio) / OUTAGE_STEPS
+    lengths = np.where(begins, rng.geometric(1.0 / OUTAGE_STEPS, steps), 0)
+    ends = np.maximum.accumulate(np.where(begins, np.arange(steps) + lengths, 0))
+    return np.asarray(ends > np.arange(steps))
+
+
+def bent(share: Floats) -> Floats:
+    """Give a gauge that rests at a value and bends upwards (n,), of work over the mean's share."""
+    return 20.0 + 5.0 * share + 8.0 * share**2
 
 
 def daily_rhythm(steps: int, step_seconds: float) -> Floats:
@@ -151,6 +214,9 @@ def _demand_and_work(
     offered = MEAN_DEMAND * np.exp(spread * bursts - 0.5 * spread**2)
     if cell.is_bursty:
         offered *= rng.gamma(4.0, 0.25, size=size)
+    if cell.heavy_spread:
+        hours = autoregression(size, fine, 1200.0, rng)
+        offered *= np.exp(cell.heavy_spread * hours - 0.5 * cell.heavy_spread**2)
     offered *= np.roll(daily_rhythm(size, fine), lead)
     done = offered
     if cell.smear_seconds:
@@ -165,7 +231,8 @@ def _demand_and_work(
 def _replicas(cell: Cell, steps: int, rng: np.random.Generator) -> Floats:
     """Give ready replicas (n,): 4, or redrawn from 3 to 6 every few hours whatever demand does."""
     if not cell.is_redeployed:
-        return np.full(steps, 4.0)
+        return np.full(steps, float(cell.replicas))
     changes = rng.random(steps) < cell.step_seconds / REDEPLOY_SECONDS
-    sizes = rng.integers(3, 7, size=int(changes.sum()) + 1).astype(np.float64)
+    least, most = round(0.75 * cell.replicas), round(1.5 * cell.replicas) + 1
+    sizes = rng.integers(least, most, size=int(changes.sum()) + 1).astype(np.float64)
     return sizes[np.cumsum(changes)]

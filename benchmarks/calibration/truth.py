@@ -64,9 +64,9 @@ def truth_of(
     `judged`: the signal as its measures see it, whose alignment the truth shares. What is missing
     has no right answer: a measure that the cell cannot tell.
     """
-    silent = replace(cell, days=long_days, noise_ratio=0.0)
+    silent = replace(cell, days=long_days, noise_ratio=0.0, missing_ratio=0.0)
     process = _processes(silent, number % len(LAGS_IN_STEPS))[drawn.noisy.name]
-    noise = (cell.noise_ratio * float(drawn.without_noise.signal.mean())) ** 2
+    noise = (cell.noise_ratio * float(np.nanmean(drawn.without_noise.signal))) ** 2
     prepared = Prepared(drawn.noisy, judged.shared)
     prepared.__dict__["alignment"] = judged.alignment
     x = prepared.smooth(prepared.reference)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.fleet_changes import elasticity_by_changes
 from signalstudy.evidence.series import moving_mean, shifted
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
@@ -55,7 +57,7 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
             "learn from."
         )
     is_total = prepared.view.kind == "total"
-    return bootstrapped(
+    found = bootstrapped(
         float(value),
         np.where(has_changes, resampled, np.nan),
         prepared.blocks,
@@ -64,6 +66,29 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
         + ("a total divided by replicas, where -1 is arithmetic, " if is_total else "")
         + prepared.shape_note,
     )
+    return _beside_changes(found, prepared)
+
+
+def _beside_changes(found: Estimate, prepared: Prepared) -> Estimate:
+    """Set what happened at the changes themselves beside the regression.
+
+    Where the two exclude each other, something else moves with replicas, and the interval takes in
+    both.
+    """
+    view = prepared.view
+    replicas = shifted(view.replicas, prepared.alignment[0])
+    signal = prepared.signal / replicas if view.kind == "total" else prepared.signal
+    told = elasticity_by_changes(
+        signal, np.where(prepared.known, view.demand, np.nan), replicas, prepared.shape_width
+    )
+    if told is None or found.low is None or found.high is None:
+        return found
+    value, low, high, changes = told
+    note = f"{found.note}; by {changes} changes alone {value:.2f} [{low:.2f}, {high:.2f}]"
+    if low > found.high or high < found.low:
+        note += ", which disagrees: something else moves with replicas"
+        return replace(found, low=min(found.low, low), high=max(found.high, high), note=note)
+    return replace(found, note=note)
 
 
 def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:

@@ -87,13 +87,14 @@ class Evidence:
     """Everything gathered for one service.
 
     `unavailable`: (pool, signal, sentence) for what the catalogue knows and the data do not hold;
-    the sentence says what would provide it.
+    the sentence says what would provide it. `days`: length of the record.
     """
 
     service: str
     signals: tuple[SignalEvidence, ...]
     demand_source: dict[str, str] = field(default_factory=dict)
     unavailable: tuple[tuple[str, str, str], ...] = ()
+    days: float = 0.0
 
     def frame(self) -> pl.DataFrame:
         """Give one row per pool, signal and measure: the form of evidence.parquet."""

@@ -61,7 +61,12 @@ def gather_evidence(
     sources = {
         name: pool.demand.source for name, pool in timeline.pools.items() if pool.demand is not None
     }
-    return Evidence(service=timeline.service, signals=tuple(signals), demand_source=sources)
+    return Evidence(
+        service=timeline.service,
+        signals=tuple(signals),
+        demand_source=sources,
+        days=timeline.days,
+    )
 
 
 def view_signal(

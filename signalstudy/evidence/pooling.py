@@ -25,6 +25,7 @@ FEWEST_STUDIES = 3
 """A prediction interval has as many degrees of freedom as there are studies, less two."""
 NORMAL_WIDTH = 2.0 * 1.959964
 LEAST_ERROR = 1e-6
+LEAST_DAYS_PRESENT = 0.8
 MOST_CORRELATION = 1.0 - 1e-6
 POOLED_MEASURES: dict[str, Scale] = {
     "demand_correlation": "Fisher z",
@@ -166,6 +167,60 @@ def rank_agreement(scores: Floats) -> Estimate:
         note=f"{m} raters of {k} signals; so much agreement by chance: p = {chance:.2g}",
         method="Kendall's W",
     )
+
+
+def agreement_of_days(evidence: Evidence) -> dict[str, Estimate]:
+    """Say of each pool whether its signals keep their order from day to day.
+
+    Each whole day rates the signals by their mean held-out loss; signals that are missing on more
+    than a fifth of the days are left out.
+    """
+    found = {}
+    for pool in dict.fromkeys(signal.pool for signal in evidence.signals):
+        losses = [
+            signal.block_losses
+            for signal in evidence.signals
+            if signal.pool == pool and signal.block_losses is not None
+        ]
+        if len(losses) > 1:
+            by_day = _by_day(np.array(losses), evidence.days)
+            is_there = np.isfinite(by_day).sum(axis=1) >= LEAST_DAYS_PRESENT * by_day.shape[1]
+            found[pool] = rank_agreement(-by_day[is_there].T)
+    return found
+
+
+def _by_day(losses: Floats, days: float) -> Floats:
+    """Average losses (signals, blocks) by whole day (signals, days), NaN where a day has none."""
+    whole = int(days + 0.01)
+    day = (np.arange(losses.shape[1]) + 0.5) * days / losses.shape[1]
+    means = np.full((losses.shape[0], whole), np.nan)
+    for number in range(whole):
+        part = losses[:, (day >= number) & (day < number + 1)]
+        known = np.isfinite(part)
+        counts = known.sum(axis=1)
+        sums = np.where(known, part, 0.0).sum(axis=1)
+        means[:, number] = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    return means
+
+
+def agreement_of_services(evidence: Sequence[Evidence]) -> dict[str, Estimate]:
+    """Say of each pool whether the services put the signals that all of them have in one order."""
+    found = {}
+    for pool in dict.fromkeys(s.pool for service in evidence for s in service.signals):
+        rated = [
+            {
+                signal.signal: float(np.nanmean(signal.block_losses))
+                for signal in service.signals
+                if signal.pool == pool and signal.block_losses is not None
+            }
+            for service in evidence
+        ]
+        rated = [losses for losses in rated if losses]
+        shared = sorted(set.intersection(*map(set, rated))) if rated else []
+        if len(rated) > 1 and len(shared) > 1:
+            scores = [[-losses[name] for name in shared] for losses in rated]
+            found[pool] = rank_agreement(np.array(scores))
+    return found
 
 
 def _ranks(values: Floats) -> Floats:

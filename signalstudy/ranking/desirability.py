@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 HALF_WORTH_LAG_SECONDS = 60.0
 """A signal this late is worth half: about the shortest start-up of a replica."""
+WEIGHT_DRAWS = 1000
+LEAST_MERIT = 1e-6
+EQUAL_WORTH = 1e-3
 UNTESTED_RESPONSE = 0.7
 """Worth of a signal of which nobody saw that it falls when replicas are added. The work per replica
 does so by arithmetic; a utilization may, or may stay where it is (methods.md, blocking check 3)."""
@@ -79,6 +82,24 @@ def _promptness(signal: SignalEvidence) -> float:
     """1 / (1 + lag / 60 s); a signal that runs ahead of demand is no better than one on time."""
     lag = measure_of(signal, "lag_seconds").value
     return 0.0 if lag is None else 1.0 / (1.0 + max(lag, 0.0) / HALF_WORTH_LAG_SECONDS)
+
+
+def weight_support(table: Floats, is_contending: NDArray[np.bool_]) -> Floats:
+    """Give the share of all weights of the merits under which each signal would come first (k,).
+
+    Weights are drawn evenly from the simplex (Dirichlet) and fixed by seed; the desirability is the
+    weighted geometric mean. Those that are equal share a first place; who does not contend, has
+    none.
+    """
+    known = table[:, table.any(axis=0)]
+    if not is_contending.any() or not known.size:
+        return np.zeros(len(table))
+    weights = np.random.default_rng(0).dirichlet(np.ones(known.shape[1]), WEIGHT_DRAWS)
+    worth = np.log(np.maximum(known, LEAST_MERIT)) @ weights.T
+    worth = np.where(is_contending[:, None], worth, -np.inf)
+    is_first = worth >= worth.max(axis=0) - EQUAL_WORTH
+    support: Floats = (is_first / is_first.sum(axis=0)).mean(axis=1)
+    return support
 
 
 def pareto_fronts(table: Floats) -> NDArray[np.int64]:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.ranking.desirability import (
+    WEIGHT_DRAWS,
     desirability,
     driver_merits,
     guard_merits,
     pareto_fronts,
+    weight_support,
 )
 from signalstudy.ranking.gates import judge
 from signalstudy.ranking.phrases import listed
@@ -19,15 +21,23 @@ from signalstudy.ranking.ranking import RankedSignal, Ranking
 from signalstudy.ranking.reasons import reason_for
 from signalstudy.ranking.standings import NOT_COMPETING, Standing, standings_of
 from signalstudy.ranking.summary import summary_of
+from signalstudy.vocabulary.estimate import Estimate, not_applicable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from signalstudy.evidence.evidence import Evidence, SignalEvidence
     from signalstudy.ranking.gates import Judgement
     from signalstudy.ranking.ranking import Verdict
 
+    Floats = NDArray[np.float64]
+
 VERDICT_ORDER: tuple[Verdict, ...] = ("proportional", "guard", "undetermined", "rejected")
+
+
+NO_WEIGHTS = not_applicable("Weights decide only between signals that the data cannot tell apart.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class _Candidate:
     signal: SignalEvidence
     judgement: Judgement
     standing: Standing = NOT_COMPETING
+    weight_support: Estimate = NO_WEIGHTS
 
 
 def rank_signals(evidence: Evidence, *, seed: int = 0) -> Ranking:
@@ -93,8 +104,24 @@ def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
             )
             for place, candidate in enumerate(group)
         ]
+        group = _with_weights(group, table)
         ordered.extend(group[place] for place in sorted(range(len(group)), key=keys.__getitem__))
     return ordered
+
+
+def _with_weights(group: Sequence[_Candidate], table: Floats) -> list[_Candidate]:
+    """Say of each signal that contends for the first place how much that is a matter of taste."""
+    contends = np.array([c.standing.in_confidence_set for c in group], dtype=np.bool_)
+    support = weight_support(table, contends)
+    method = (
+        f"{WEIGHT_DRAWS} Dirichlet weights of clarity, promptness, straightness, proportion and "
+    )
+    method += "response, weighted geometric mean"
+    note = f"of {int(contends.sum())} signals in the confidence set"
+    return [
+        replace(c, weight_support=Estimate(float(share), note=note, method=method)) if is_in else c
+        for c, share, is_in in zip(group, support, contends, strict=True)
+    ]
 
 
 def _place_in_race(standing: Standing) -> tuple[bool, float]:
@@ -116,7 +143,11 @@ def _ranked(candidate: _Candidate, rank: int) -> RankedSignal:
         in_confidence_set=standing.in_confidence_set,
         verdict=candidate.judgement.verdict,
         reason=reason,
-        measures=signal.measures | {"rank_probability": standing.rank_probability},
+        measures=signal.measures
+        | {
+            "rank_probability": standing.rank_probability,
+            "weight_support_ratio": candidate.weight_support,
+        },
         kind=signal.kind,
         source=signal.source,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.evidence.pooling import agreement_of_days
 from signalstudy.report.drawn import (
     FigureBlock,
     demand_figures,
@@ -77,6 +78,7 @@ class ServicePage:
     more_signals: tuple[SignalRow, ...]
     unavailable: tuple[SignalRow, ...]
     regimes: dict[str, list[Any]] | None
+    agreement: tuple[str, ...]
     ranking_figure: FigureBlock | None
     time_figures: tuple[FigureBlock, ...]
     demand_figures: tuple[FigureBlock, ...]
@@ -122,6 +124,7 @@ def service_page(
         more_signals=tuple(_signal_row(signal) for signal in ranked if signal not in shown),
         unavailable=tuple(_signal_row(signal) for signal in unavailable),
         regimes=table_of(map(_regime_row, service.regimes)) if service.regimes else None,
+        agreement=_agreement(service),
         ranking_figure=ranking_figure(service),
         time_figures=time_figures(service),
         demand_figures=demand,
@@ -163,6 +166,17 @@ def _signal_row(signal: RankedSignal) -> SignalRow:
         facts=facts_of(signal.measures),
         measures=named_numbers(signal.measures),
         source=one_line(signal.source),
+    )
+
+
+def _agreement(service: ServiceStudy) -> tuple[str, ...]:
+    """Say how far the days agree on the order of signals, where there are days to compare."""
+    return tuple(
+        f"From day to day the order of {one_line(pool)} signals agrees by "
+        f"{spoken_number(estimate.value, digits=2)} (Kendall's W, 1 is always the same; "
+        f"{estimate.note})."
+        for pool, estimate in agreement_of_days(service.evidence).items()
+        if estimate.is_known
     )
 
 

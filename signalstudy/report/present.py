@@ -45,6 +45,7 @@ MEANINGS = {
     "breach_lead_seconds": "how early does it announce them?",
     "false_alarms_per_day": "how often does it cry wolf?",
     "rank_probability": "how often is it the best, resampled?",
+    "weight_support_ratio": "among equals: under which share of weights would it come first?",
     "per_replica": "the most work per replica that the objectives bear",
     "target": "what to hold each replica at",
     "headroom_ratio": "room for the ramp until a new replica serves",

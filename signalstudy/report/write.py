@@ -15,6 +15,7 @@ from markupsafe import Markup
 from signalstudy.policy.write import policy_yaml
 from signalstudy.replay.replay import replays_json
 from signalstudy.report.page import key_numbers, service_page, tone_of
+from signalstudy.report.pooled import pooled_table
 from signalstudy.report.present import study_facts
 from signalstudy.report.replayed import replay_section
 from signalstudy.shipped import shipped
@@ -93,7 +94,9 @@ def write_index(study: Study, folder: str | Path) -> Path:
     entries = [_index_entry(service) for service in study.services.values()]
     template = _environment().get_template("index.html")
     path = Path(folder) / INDEX_FILE
-    _write_whole(path, template.render(services=entries, **_shown(study)).encode())
+    pooled = pooled_table([service.evidence for service in study.services.values()])
+    text = template.render(services=entries, pooled=pooled, **_shown(study))
+    _write_whole(path, text.encode())
     return path
 
 

@@ -7,14 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from signalstudy.evidence.pooling import pool_evidence
+from signalstudy.evidence.pooling import agreement_of_days, agreement_of_services, pool_evidence
 from signalstudy.study.regimes import summarise_regime
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import polars as pl
 
     from signalstudy.ranking.ranking import RankedSignal
     from signalstudy.study.study import ServiceStudy, Study
+    from signalstudy.vocabulary.estimate import Estimate
 
 SCHEMA_VERSION = 1
 
@@ -29,6 +32,7 @@ def study_schema() -> dict[str, Any]:
 
 def summarise(study: Study) -> dict[str, Any]:
     """Give everything found, in the form of study.json (contract, section 5)."""
+    evidence = [found.evidence for found in study.services.values()]
     return {
         "schema_version": SCHEMA_VERSION,
         "study": {
@@ -52,8 +56,9 @@ def summarise(study: Study) -> dict[str, Any]:
                 "heterogeneity_ratio": pooled.heterogeneity_ratio,
                 "shrunk": pooled.shrunk,
             }
-            for pooled in pool_evidence([found.evidence for found in study.services.values()])
+            for pooled in pool_evidence(evidence)
         ],
+        "rank_agreement": _as_dicts(agreement_of_services(evidence)),
     }
 
 
@@ -73,6 +78,7 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
             for o in study.objectives
         ],
         "signals": [_signal(signal) for signal in study.ranking.signals],
+        "rank_agreement": _as_dicts(agreement_of_days(study.evidence)),
         "regimes": [summarise_regime(regime) for regime in study.regimes],
         "threshold": {
             "signal": threshold.signal,
@@ -115,6 +121,10 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
             {"check": row.check, "status": row.status, "note": row.note} for row in study.quality
         ],
     }
+
+
+def _as_dicts(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
 def _signal(signal: RankedSignal) -> dict[str, Any]:

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
 from signalstudy.evidence.evidence import Evidence, SignalEvidence
 from signalstudy.evidence.pooling import (
+    agreement_of_days,
+    agreement_of_services,
     heterogeneity,
     paule_mandel,
     pool_estimates,
@@ -102,3 +106,31 @@ def test_a_day_that_lacks_a_signal_does_not_vote():
 
 def test_ties_everywhere_are_no_order():
     assert rank_agreement(np.ones((3, 4))).status == "unidentified"
+
+
+def losing(pool, name, losses):
+    return SignalEvidence(pool, name, "total", {}, block_losses=np.array(losses))
+
+
+def test_each_day_rates_the_signals_of_a_pool_by_what_they_lose():
+    steady = Evidence(
+        "steady",
+        (losing("decode", "good", [0.1, 0.2] * 3), losing("decode", "bad", [0.5, 0.4] * 3)),
+        days=3.0,
+    )
+    assert agreement_of_days(steady)["decode"].value == 1.0
+    turning = losing("decode", "turning", [0.5, 0.5, 0.0, 0.0, 0.5, 0.5])
+    torn = replace(steady, signals=(steady.signals[0], turning))
+    assert agreement_of_days(torn)["decode"].value == pytest.approx(1.0 / 9.0)
+    assert agreement_of_days(replace(steady, days=0.5))["decode"].status == "unidentified"
+
+
+def test_services_rate_the_signals_that_all_of_them_have():
+    one = Evidence(
+        "one", tuple(losing("decode", n, [x]) for n, x in zip("abc", (1, 2, 3), strict=True))
+    )
+    other = Evidence(
+        "other", tuple(losing("decode", n, [x]) for n, x in zip("ab", (5, 6), strict=True))
+    )
+    assert agreement_of_services([one, other])["decode"].value == 1.0
+    assert agreement_of_services([one]) == {}

@@ -13,6 +13,7 @@ from signalstudy.ranking.desirability import (
     driver_merits,
     guard_merits,
     pareto_fronts,
+    weight_support,
 )
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 
@@ -79,3 +80,21 @@ def test_a_guard_is_steep_and_recalls_breaches():
 def test_a_merit_that_nobody_shows_leaves_the_others_to_decide():
     table = np.array([[0.9, 0.4, 0.0], [0.4, 0.4, 0.0]])
     np.testing.assert_allclose(desirability(table), [0.6, 0.4])
+
+
+def test_who_is_better_in_everything_wins_under_all_weights():
+    table = np.array([[0.9, 0.8, 0.7], [0.6, 0.5, 0.4]])
+    assert weight_support(table, np.array([True, True])).tolist() == [1.0, 0.0]
+
+
+def test_what_is_a_matter_of_taste_is_shared():
+    table = np.array([[0.9, 0.3], [0.3, 0.9], [0.99, 0.99]])
+    support = weight_support(table, np.array([True, True, False]))
+    assert support[2] == 0.0
+    assert support[:2] == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_twins_share_the_first_place_and_nobody_contends_for_none():
+    table = np.full((2, 3), 0.5)
+    assert weight_support(table, np.array([True, True])).tolist() == [0.5, 0.5]
+    assert weight_support(table, np.array([False, False])).tolist() == [0.0, 0.0]
