@@ -13,6 +13,7 @@ from signalstudy.evidence.dependence import (
     independence_probability,
 )
 from signalstudy.evidence.distortion import cache_distortion_ratio
+from signalstudy.evidence.hysteresis import hysteresis_ratio
 from signalstudy.evidence.lag import lag_seconds, seen_lag_seconds
 from signalstudy.evidence.noise import peak_separation, signal_to_noise_ratio
 from signalstudy.evidence.regimes import regime_shift_ratio
@@ -22,6 +23,7 @@ from signalstudy.evidence.shape import (
     gain_ratio,
     linearity_ratio,
 )
+from signalstudy.evidence.smoothing import clear_lag_seconds, control_signal_to_noise_ratio
 from signalstudy.evidence.step_response import dead_time_seconds, rise_time_seconds
 from signalstudy.evidence.warning import (
     breach_lead_seconds,
@@ -68,6 +70,10 @@ MEASURES: dict[str, Measure] = {
     "signal_to_noise_ratio": Measure(
         "How much of it does demand explain, against what it does not?", signal_to_noise_ratio
     ),
+    "control_signal_to_noise_ratio": Measure(
+        "And how much at the speed a controller can act?", control_signal_to_noise_ratio
+    ),
+    "clear_lag_seconds": Measure("How late is it once smoothed enough to read?", clear_lag_seconds),
     "peak_separation": Measure("Do peak and off-peak stand apart from noise?", peak_separation),
     "linearity_ratio": Measure("Is its response to demand a straight line?", linearity_ratio),
     "demand_elasticity": Measure("Does it grow in proportion to demand?", demand_elasticity),
@@ -75,6 +81,7 @@ MEASURES: dict[str, Measure] = {
     "dynamic_range_ratio": Measure(
         "How much of its height does demand move?", dynamic_range_ratio, compares=False
     ),
+    "hysteresis_ratio": Measure("Does it remember where demand came from?", hysteresis_ratio),
     "capacity_elasticity": Measure("Does it fall when replicas are added?", capacity_elasticity),
     "cache_distortion_ratio": Measure("Does the prefix cache distort it?", cache_distortion_ratio),
     "regime_shift_ratio": Measure("Did its answer to demand change for good?", regime_shift_ratio),
