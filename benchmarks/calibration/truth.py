@@ -20,7 +20,7 @@ from benchmarks.calibration.cells import LAGS_IN_STEPS, draw_record
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.response import tabulate
-from signalstudy.evidence.series import shifted
+from signalstudy.evidence.series import shifted, trailing_mean
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 LONG_DAYS = 60.0
 SEED = 715517
 CURVE_BINS = 1000
+HORIZON_SECONDS = 120.0
 SHAPES = ("linearity_ratio", "demand_elasticity", "gain_ratio", "dynamic_range_ratio")
 OF_THE_PROCESS = ("demand_correlation", "capacity_elasticity", "lag_seconds", "seen_lag_seconds")
 DISTORTION = "cache_distortion_ratio"
@@ -87,10 +88,34 @@ def truth_of(
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
     truth |= _asked(Prepared(drawn.without_noise, judged.shared), [DISTORTION])
+    truth["hysteresis_ratio"] = 0.0  # no signal of the design remembers where demand came from
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
         truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds
+        if drawn.noisy.name != "prompt":
+            curve = _read(process.steps, prepared.reference)
+            truth["control_signal_to_noise_ratio"] = _averaged(cell, number, curve, clean, noise)
     return truth
+
+
+def _averaged(cell: Cell, number: int, curve: Floats, clean: Floats, noise: float) -> float:
+    """Give explained over unexplained variance of means over seen lag and horizon.
+
+    A mean over w steps leaves sum (w - |k|) rho^|k| / w2 of the variance of noise that keeps rho
+    from step to step.
+    """
+    seconds = cell.lag_seconds(number) + cell.step_seconds + HORIZON_SECONDS
+    width = max(1, min(round(seconds / cell.step_seconds), int(curve.size / 24)))
+    apart = np.abs(np.arange(1 - width, width))
+    left = [
+        float(((width - apart) * np.exp(-apart * cell.step_seconds / memory)).sum()) / width**2
+        if memory
+        else 1.0 / width
+        for memory in cell.noise_seconds
+    ]
+    bent = float(np.nanmean(trailing_mean(clean - curve, width) ** 2))
+    explained = float(np.nanvar(trailing_mean(curve, width)))
+    return explained / (bent + noise * float(np.mean(left)))
 
 
 def _silent(drawn: Drawn, prepared: Prepared) -> Floats:
