@@ -25,6 +25,7 @@ _INTEGER = re.compile(r"^[-+]?[0-9]+$")
 _BOOLEAN = re.compile(r"^(true|True|TRUE|false|False|FALSE)$")
 _NULL = re.compile(r"^(~|null|Null|NULL|)$")
 TEMPLATE = " It looks like a template: render it first, as `helm template` does."
+_UNSEEN = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 
 
@@ -147,8 +148,10 @@ _Writer.add_representer(
 
 
 def dump(document: dict[str, Any]) -> str:
-    """Write a document in its own key order."""
-    return yaml.dump(document, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=2**31)
+    """Write a document in its own key order; what turns or hides text on a screen is escaped."""
+    text = yaml.dump(document, Dumper=_Writer, sort_keys=False, allow_unicode=True, width=2**31)
+    # Text that holds such letters was quoted, where the escape means the same.
+    return _UNSEEN.sub(lambda letter: f"\\u{ord(letter[0]):04x}", text)
 
 
 def parse(text: str, place: str) -> Any:

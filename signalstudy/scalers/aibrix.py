@@ -22,7 +22,7 @@ from signalstudy.scalers.manifest import (
     read_manifest,
     seconds_text,
 )
-from signalstudy.scalers.plan import need_queries, need_totals, plan
+from signalstudy.scalers.plan import need_queries, need_totals, object_name, plan
 from signalstudy.scalers.said import FLOORS, what_is_left_out
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
 
 def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     ref, rule, rules = pool.target_ref, pool.rule, whole.rules
-    made = metadata(whole, f"{whole.name}-{pool.pool}", pool.pool, ref.get("namespace"))
+    made = metadata(whole, object_name(whole, pool), pool.pool, ref.get("namespace"))
     made["annotations"] = {
         f"{PREFIX}max-scale-up-rate": plain_number(1.0 + rule.scale_out_step_ratio),
         f"{PREFIX}max-scale-down-rate": _shrink_rate(rule.scale_in_step_ratio),

@@ -26,7 +26,7 @@ from signalstudy.scalers.manifest import (
     read_manifest,
     reading,
 )
-from signalstudy.scalers.plan import identifier, need_queries, need_totals, plan
+from signalstudy.scalers.plan import identifier, need_queries, need_totals, object_name, plan
 from signalstudy.scalers.promql import selectors
 from signalstudy.scalers.said import what_is_left_out
 
@@ -154,7 +154,7 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
         "metadata": metadata(
-            whole, f"{whole.name}-{pool.pool}", pool.pool, pool.target_ref.get("namespace")
+            whole, object_name(whole, pool), pool.pool, pool.target_ref.get("namespace")
         ),
         "spec": {
             "scaleTargetRef": ref,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.scalers.formula import evaluate, names
 from signalstudy.scalers.hpa import behavior, hpa_step
+from signalstudy.scalers.keda_activity import fallback_replicas, held_to_activity, is_active
 from signalstudy.scalers.manifest import (
     Manifest,
     current_replicas,
@@ -24,7 +25,7 @@ from signalstudy.scalers.manifest import (
     read_manifest,
     reading,
 )
-from signalstudy.scalers.plan import need_queries, need_totals, plan
+from signalstudy.scalers.plan import need_queries, need_totals, object_name, plan
 from signalstudy.scalers.said import FLOORS, GUARDS, what_is_left_out
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def replicas_query(whole: Plan, pool: PoolPlan) -> str:
     if pool.replicas_query:
         return pool.replicas_query
     namespace = pool.target_ref.get("namespace")
-    matchers = f'horizontalpodautoscaler="{whole.name}-{pool.pool}"'
+    matchers = f'horizontalpodautoscaler="{object_name(whole, pool)}"'
     if namespace:
         matchers = f"namespace={json.dumps(namespace)},{matchers}"
     return f"max(kube_horizontalpodautoscaler_status_desired_replicas{{{matchers}}})"
@@ -135,7 +136,7 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     steps = behavior(pool, out_tolerance=tolerances[0], in_tolerance=tolerances[1])
     advanced: dict[str, Any] = {
         "restoreToOriginalReplicaCount": False,
-        "horizontalPodAutoscalerConfig": {"name": f"{whole.name}-{pool.pool}", "behavior": steps},
+        "horizontalPodAutoscalerConfig": {"name": object_name(whole, pool), "behavior": steps},
     }
     spec = {
         "scaleTargetRef": {key: pool.target_ref[key] for key in ("apiVersion", "kind", "name")},
@@ -154,7 +155,7 @@ def _object(whole: Plan, pool: PoolPlan) -> dict[str, Any]:
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
-        "metadata": metadata(whole, f"{whole.name}-{pool.pool}", pool.pool, namespace),
+        "metadata": metadata(whole, object_name(whole, pool), pool.pool, namespace),
         "spec": spec,
     }
 
@@ -239,14 +240,19 @@ def _step(document: Mapping[str, Any], state: State, observation: Observation) -
         for i, trigger in enumerate(spec["triggers"])
         for name in [str(trigger.get("name") or f"s{i}")]
     }
+    failed = any(math.isnan(value) for value in values.values())
+    spare = fallback_replicas(spec, pool, state, current) if failed else math.nan
+    composite = _composite(modifiers, values) if modifiers.get("formula") else math.nan
     if modifiers.get("formula"):
-        shares = [_composite(modifiers, values, current)]
+        shares = [_composite_share(modifiers, composite, current)]
     else:
         shares = [
             _plain_share(trigger, value, current)
             for trigger, value in zip(spec["triggers"], values.values(), strict=True)
         ]
-    return hpa_step(
+    if current:
+        shares = [spare / current if math.isnan(share) else share for share in shares]
+    step = hpa_step(
         shares,
         pool,
         state,
@@ -254,6 +260,8 @@ def _step(document: Mapping[str, Any], state: State, observation: Observation) -
         most=spec.get("maxReplicaCount", DEFAULT_MOST),
         behavior=(advanced.get("horizontalPodAutoscalerConfig") or {}).get("behavior") or {},
     )
+    active = is_active(spec, values, composite)
+    return held_to_activity(step, spec, pool, state, active=active, failed=failed)
 
 
 def _value(
@@ -272,17 +280,24 @@ def _value(
     return seen
 
 
-def _composite(modifiers: Mapping[str, Any], values: Mapping[str, float], current: int) -> float:
+def _composite(modifiers: Mapping[str, Any], values: Mapping[str, float]) -> float:
     text = str(modifiers["formula"])
     if any(math.isnan(values.get(name, math.nan)) for name in names(text)):
         return math.nan
-    result, target = evaluate(text, values), float(modifiers.get("target", 1))
+    return evaluate(text, values)
+
+
+def _composite_share(modifiers: Mapping[str, Any], result: float, current: int) -> float:
+    target = float(modifiers.get("target", 1))
     is_value = modifiers.get("metricType") == "Value"
     return result / target if is_value else result / (target * current) if current else math.nan
 
 
 def _plain_share(trigger: Mapping[str, Any], value: float, current: int) -> float:
     said = trigger["metadata"]
+    if trigger["type"] in ("cpu", "memory"):
+        is_share = trigger.get("metricType", said.get("type")) == "Utilization"
+        return 100.0 * value / float(said["value"]) if is_share else value / float(said["value"])
     target = float(said.get("threshold") or said.get("desiredReplicas") or "nan")
     if trigger["type"] == "cron":
         target = 1.0

@@ -10,9 +10,11 @@ import json
 import re
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.rules import compile_policy
+from signalstudy.policy.yaml_text import one_line
 from signalstudy.scalers.promql import alive, one_value, outermost, up
 from signalstudy.vocabulary.errors import ExportError
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
     from signalstudy.policy.rules import PoolRule, Rules
 
 LONGEST_LABEL_VALUE = 63
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+NAMES = {
+    "apiVersion": (rf"({_LABEL}(\.{_LABEL})*/)?v[0-9][a-z0-9]*", 253),
+    "kind": ("[A-Za-z][A-Za-z0-9]*", 63),
+    "name": (rf"{_LABEL}(\.{_LABEL})*", 253),
+    "namespace": (_LABEL, 63),
+}
+"""What a reference may hold: RFC 1123 names, and how long."""
 REPLICAS_METRICS = {
     "Deployment": ("kube_deployment_spec_replicas", "deployment"),
     "StatefulSet": ("kube_statefulset_replicas", "statefulset"),
@@ -121,8 +131,21 @@ def identifier(text: str) -> str:
     return f"_{plain}" if plain[:1].isdigit() else plain
 
 
+def object_name(whole: Plan, pool: PoolPlan) -> str:
+    """Name the object that scales a pool; KEDA and others put it into a label, so 63 letters."""
+    name = f"{whole.name}-{pool.pool}"
+    if len(name) <= LONGEST_LABEL_VALUE:
+        return name
+    apart = blake2b(whole.name.encode(), digest_size=4).hexdigest()
+    kept = whole.name[: LONGEST_LABEL_VALUE - len(pool.pool) - len(apart) - 2].rstrip("-")
+    return f"{kept}-{apart}-{pool.pool}"
+
+
 def plan(policy: Policy) -> Plan:
-    """Take a policy apart for an exporter."""
+    """Take a policy apart for an exporter.
+
+    ExportError names an object whose name Kubernetes would refuse.
+    """
     spec, rules = policy.document["spec"], compile_policy(policy)
     signals = {
         pool: section.get("signal") or (spec["signal"] if pool == rules.driver else None)
@@ -136,7 +159,7 @@ def plan(policy: Policy) -> Plan:
             unsized.append(rule.pool)
             continue
         said = signals[leader.pool] or {}
-        ref = spec["pools"][rule.pool].get("targetRef")
+        ref = _checked_ref(rule.pool, spec["pools"][rule.pool].get("targetRef"))
         guess = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -169,6 +192,18 @@ def plan(policy: Policy) -> Plan:
         objectives=tuple(spec["objectives"]),
         valid_until=policy.document["metadata"].get("validUntil", ""),
     )
+
+
+def _checked_ref(pool: str, ref: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Refuse what no object of Kubernetes is called, before it is written anywhere."""
+    for key, value in (ref or {}).items():
+        pattern, longest = NAMES[key]
+        if len(value) > longest or not re.fullmatch(pattern, value):
+            raise ExportError(
+                f"spec.pools.{pool}.targetRef.{key}: {one_line(value)[:80]!r} is nothing that "
+                "Kubernetes would take."
+            )
+    return ref
 
 
 def _banded(pools: list[PoolPlan], rules: Rules) -> tuple[PoolPlan, ...]:

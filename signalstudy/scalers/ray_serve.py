@@ -30,6 +30,8 @@ ONGOING = "running_requests"
 """The canonical signal that is Ray Serve's own: requests a replica is working on."""
 LEAST_LOOK_BACK_SECONDS = 10
 DEFAULT_TARGET = 2.0
+DELAYS = {True: ("upscale_delay_s", 30.0), False: ("downscale_delay_s", 600.0)}
+"""Outwards and inwards: the key, and what holds where it is not there."""
 
 
 def write(policy: Policy) -> str:
@@ -108,7 +110,11 @@ def _approximations(whole: Plan) -> Iterable[str]:
 
 
 def _step(config: Mapping[str, Any], pool: str, state: State, observation: Observation) -> PoolStep:
-    """Give current x (1 + factor x (ongoing / target / current - 1)), rounded up, in bounds."""
+    """Give current x (1 + factor x (ongoing / target / current - 1)), rounded up, in bounds.
+
+    It is carried out once every decision of the last upscale_delay_s or downscale_delay_s wanted
+    to go the same way; where nothing is known of earlier ones, at once.
+    """
     current = current_replicas(state, pool)
     value = reading(observation, f"{pool}_{ONGOING}", {})
     least, most = config.get("min_replicas", 1), config.get("max_replicas", 100)
@@ -118,4 +124,11 @@ def _step(config: Mapping[str, Any], pool: str, state: State, observation: Obser
     is_out = desired >= current
     factor = config.get("upscaling_factor" if is_out else "downscaling_factor") or 1.0
     wanted = math.ceil(current + factor * (desired - current) - 1e-9)
-    return pool_step(current, desired, wanted, min(max(wanted, least), most))
+    delay, otherwise = DELAYS[is_out]
+    begun = state.now_seconds - float(config.get(delay, otherwise))
+    past = state.history.get(pool, ())
+    lately = [one for one in past if one.at_seconds >= begun]
+    is_known = not past or past[0].at_seconds <= begun
+    lasts = all((one.wanted > one.before) == is_out and one.wanted != one.before for one in lately)
+    moved = wanted if is_known and lasts else current
+    return pool_step(current, desired, wanted, min(max(moved, least), most))

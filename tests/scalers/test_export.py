@@ -12,7 +12,6 @@ import yaml
 from signalstudy.policy.schema import validate_policy
 from signalstudy.policy.yaml_text import dump
 from signalstudy.scalers.export import SCALERS, export, parse_queries
-from signalstudy.scalers.promql import selectors
 from signalstudy.threshold.planner import CACHE_DOWN, CACHE_UP, QUEUE_DOWN, QUEUE_UP
 from signalstudy.vocabulary.errors import ConfigurationError, ExportError, UnknownNameError
 from tests.policy.documents import target
@@ -358,14 +357,3 @@ def test_the_driver_may_be_prefill():
     decode, prefill, _ = documents(export(made, "hpa"))
     assert prefill["spec"]["metrics"][0]["external"]["target"]["averageValue"] == "3000"
     assert decode["spec"]["metrics"][0]["external"]["target"]["averageValue"] == "3870"  # x 1.29
-
-
-def test_a_name_with_quotes_stays_within_its_matcher():
-    made = guarded()
-    rough = 'a"} or vector(0) #'
-    made.document["spec"]["pools"]["decode"]["targetRef"] |= {"name": rough, "namespace": rough}
-    for document in documents(export(made, "keda"))[:1]:
-        query = document["spec"]["triggers"][-1]["metadata"]["query"]
-        assert [selector.metric for selector in selectors(query)] == [
-            "kube_deployment_spec_replicas"
-        ]

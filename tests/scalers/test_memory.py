@@ -179,6 +179,92 @@ def test_kthena_panics_beyond_its_threshold_and_keeps_at_it_for_the_hold():
     assert asked[6] > 16
 
 
+def scaled_object(*, least=0, fallback=None, **spec):
+    trigger = {
+        "type": "prometheus",
+        "name": "m",
+        "metadata": {"serverAddress": "http://p:9090", "threshold": "10", "query": "sum(x)",
+                     "activationThreshold": "2", "ignoreNullValues": "false"},
+    }  # fmt: skip
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "chat"},
+        "spec": {
+            "scaleTargetRef": {"name": "chat"},
+            "minReplicaCount": least,
+            "maxReplicaCount": 20,
+            **({"fallback": fallback} if fallback else {}),
+            **spec,
+            "triggers": [trigger],
+        },
+    }
+
+
+def test_keda_goes_to_zero_after_its_cooldown_and_comes_back_above_activation():
+    document = scaled_object(cooldownPeriod=60)
+    asked = through_time("keda", document, [15.0] + [1.0] * 40 + [2.0, 3.0], replicas=2)
+    assert asked[:4] == [2, 2, 2, 2]  # inactive since 15 s, the HPA looks back five minutes
+    assert asked[4:41] == [0] * 37
+    assert asked[41:] == [0, 1]  # 2 is not above the activation threshold
+
+
+def test_keda_keeps_its_minimum_whatever_the_cooldown_says():
+    document = scaled_object(least=1, cooldownPeriod=15)
+    assert through_time("keda", document, [0.0] * 30, replicas=1) == [1] * 30
+
+
+def test_keda_rests_at_its_idle_number():
+    document = scaled_object(least=3, idleReplicaCount=1, cooldownPeriod=30)
+    asked = through_time("keda", document, [0.0] * 6 + [50.0], replicas=3)
+    assert asked[:2] == [3, 3]
+    assert asked[2:6] == [1] * 4
+    assert asked[6] == 3
+
+
+@pytest.mark.parametrize(
+    ("behavior", "then"),
+    [("static", 6), ("currentReplicas", 3), ("currentReplicasIfHigher", 6),
+     ("currentReplicasIfLower", 3), (None, 6)],
+)  # fmt: skip
+def test_keda_falls_back_once_a_trigger_has_failed_often_enough(behavior, then):
+    fallback = {"failureThreshold": 3, "replicas": 6}
+    fallback |= {} if behavior is None else {"behavior": behavior}
+    document = scaled_object(least=1, fallback=fallback)
+    asked = through_time("keda", document, [30.0] + [math.nan] * 4, replicas=3)
+    assert asked == [3, 3, 3, then, then]
+    bare = scaled_object(least=1)
+    assert through_time("keda", bare, [30.0] + [math.nan] * 4, replicas=3) == [3] * 5
+
+
+def test_an_outage_never_takes_keda_to_zero():
+    document = scaled_object(cooldownPeriod=15)
+    assert through_time("keda", document, [30.0] + [math.nan] * 20, replicas=3) == [3] * 21
+
+
+def serve(**config):
+    autoscaling = {"min_replicas": 1, "max_replicas": 40, "target_ongoing_requests": 10.0, **config}
+    deployment = {"name": "Unified", "autoscaling_config": autoscaling}
+    application = {"name": "chat", "import_path": "app:app", "deployments": [deployment]}
+    return SCALERS["ray-serve"].read(dump({"applications": [application]}), "test")
+
+
+def test_ray_serve_acts_once_a_wish_has_lasted_its_delay():
+    manifest = serve(upscale_delay_s=30, downscale_delay_s=60)
+    values = [100.0] * 2 + [200.0] * 4 + [100.0, 300.0] + [100.0] * 8
+    state, asked = State(MONDAY, {"unified": 10}), []
+    for number, value in enumerate(values):
+        seen = Observation({"unified.running_requests": Reading(value)})
+        decision = SCALERS["ray-serve"].decide(manifest, state, seen)
+        asked.append(decision.replicas["unified"])
+        state = advance(state, decision, MONDAY + 15.0 * (number + 1))
+    assert asked[:4] == [10] * 4
+    assert asked[4] == 20  # 200 since 30 s
+    assert asked[5:8] == [20, 20, 20]  # a dip and a burst of one look each
+    first = next(i for i, one in enumerate(asked) if i > 8 and one < 20)
+    assert 60.0 <= 15.0 * (first - 8) <= 75.0
+
+
 def planner(**said):
     document = {
         "apiVersion": "nvidia.com/v1beta1",
