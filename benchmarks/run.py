@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from signalstudy.synthetic.generate import generate_service
-from signalstudy.synthetic.service import ServiceSpec, is_rate
+from signalstudy.synthetic.service import ServiceSpec
 from signalstudy.synthetic.write import write_table
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _scalars(service: SyntheticService, pool: SyntheticPool) -> list[pl.DataFram
     for name, values in pool.replica_signals.items():
         for replica in range(values.shape[1]):
             series = values[:, replica]
-            if is_rate(name):
+            if name in COUNTERS:
                 series = np.cumsum(np.nan_to_num(series) * step)
             metric = COUNTERS.get(name, name)
             frames.append(_long(service, pool.pool, f"{pool.pool}-{replica}", metric, series))
