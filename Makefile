@@ -5,7 +5,8 @@
 #   make lint    ruff, mypy, import-linter, sqlfluff
 #   make wheel   build dist/*.whl;  make lock  compile the locks again;  make calibrate
 #   make bench   the main job, timed;  make bench-evidence  a fleet's evidence (BENCH_ARGS=--full)
-#   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS);  make clean
+#   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS)
+#   make kill    ingestion killed at 20 random moments (KILLS) and resumed;  make clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,10 +23,10 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence calibrate fuzz clean
+.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence calibrate fuzz kill clean
 
 help:
-	@sed -n '3,8s/^# *//p' Makefile
+	@sed -n '3,9s/^# *//p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
@@ -58,6 +59,9 @@ LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no
 
 fuzz: $(VENV)/.dev
 	$(BIN)/python tests/fuzz/fuzz.py --seconds $(FUZZ_SECONDS)
+
+kill: $(VENV)/.dev
+	KILLS=$(or $(KILLS),20) $(BIN)/python -m pytest tests/real_servers/test_resume.py
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/run.py

@@ -2,9 +2,10 @@
 
 A fleet's history (counters, gauges, noise; every 10 s) is written into blocks by promtool and
 served by a real Prometheus. Printed as a Markdown table: decoding with and without numba, each
-route from request to arrays, the TSDB folder, peak memory at 1, 4 and 16 times the history. Where a
-Python with `prometheus-api-client[dataframe]` is named, that library gets the same series in the
-same run, to its lists of text and on to its data frames. Seconds are the processor's.
+route from request to arrays, the TSDB folder, a long Parquet with histogram buckets to increments
+in the store against a scan of it, peak memory at 1, 4 and 16 times the history. Where a Python
+with `prometheus-api-client[dataframe]` is named, that library gets the same series in the same run,
+to its lists of text and on to its data frames. Seconds are the processor's.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.long_table import table_rows  # noqa: E402
 from signalstudy.source import Source  # noqa: E402
 from signalstudy.telemetry.chunks import decode_chunks  # noqa: E402
 from signalstudy.telemetry.promql import Matcher  # noqa: E402
@@ -176,6 +178,7 @@ def main() -> None:
             rows.append(
                 (f"peak memory, history x {times}", f"{peak_megabytes(data, times):.0f} MB")
             )
+    rows += table_rows()
     print(json.dumps({"samples": samples}))
     print("| what | figure |\n|---|---|")
     for what, figure in rows:

@@ -13,7 +13,6 @@ import numpy as np
 from signalstudy.config import StudyConfig, read_config
 from signalstudy.evidence.evidence import Evidence
 from signalstudy.evidence.gather import gather_evidence
-from signalstudy.evidence.unavailable import unavailable_signals
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.study.apart import apart
 from signalstudy.study.policy import policy_of
@@ -27,6 +26,7 @@ from signalstudy.timeline.align import align, read_points
 from signalstudy.timeline.timeline import QualityCheck, Timeline
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 from signalstudy.vocabulary.slug import slugs
+from signalstudy.vocabulary.unavailable import unavailable_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 HOUR, DAY = 3600, 86400
 SPANS_DAYS = (14, 7, 2, 1)
 PAST_DAYS = (1, 30, 365, 3650)
+TEXTS = {
+    "tsdb-dump": read_tsdb_dump,
+    "vm-export": read_vm_export,
+    "openmetrics": read_openmetrics,
+}
 BESIDE_POOL = frozenset({"service", "pool", "replica"})
 
 
@@ -164,10 +169,8 @@ def _files(where: str) -> Look:
         if kind == "table":
             labels = BESIDE_POOL
             raw = read_table(connection, source, number=1, labels=labels, scratch=scratch)
-        elif kind == "tsdb-dump":
-            raw = read_tsdb_dump(connection, source, number=1, is_wanted=_known)
         else:
-            read = read_vm_export if kind == "vm-export" else read_openmetrics
+            read = TEXTS[kind]
             raw = read(connection, source, number=1, is_wanted=_known, scratch=scratch)
         rows = connection.execute(
             "SELECT key, metric, le, labels, samples FROM raw_series_1 ORDER BY 2, 1"

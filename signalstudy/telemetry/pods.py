@@ -58,6 +58,10 @@ class Pods:
             found, replica = self._one(self.of_owner, namespace, owner), None
         elif pod is not None:
             found, replica = self._one(self.of_pod, namespace, pod), pod
+            leader, _, number = pod.rpartition("-")
+            if found is None and number.isdecimal():
+                # a replica of several pods: the leader alone exports, workers bear its name
+                found, replica = self._one(self.of_pod, namespace, leader), leader
         else:
             return identity
         if found is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from signalstudy.telemetry.columns import LATEST_MS
-from signalstudy.telemetry.native import NativeBatch
+from signalstudy.telemetry.native import from_buckets
 from signalstudy.telemetry.promql import selector_text
 from signalstudy.telemetry.raw_parts import Batch, SampleBatch
 from signalstudy.telemetry.refusals import ServerError
@@ -20,6 +20,7 @@ from signalstudy.telemetry.refusals import ServerError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from signalstudy.telemetry.native import NativeBatch
     from signalstudy.telemetry.remote_read import Wanted
     from signalstudy.telemetry.transfer import Server
 
@@ -75,23 +76,15 @@ def _histograms(labels: dict[str, str], rows: list[Any]) -> NativeBatch:
         for row, (_, histogram) in enumerate(rows)
         for bucket in histogram.get("buckets") or ()
     ]
-    flat = np.array(said, dtype=np.float64).reshape(-1, 4)
-    bounds, which = np.unique(flat[:, 1:3], axis=0, return_inverse=True)
-    counts = np.zeros((len(rows), bounds.shape[0]))
-    np.add.at(counts, (flat[:, 0].astype(np.int64), which.reshape(-1)), flat[:, 3])
     seconds = np.array([row[0] for row in rows], dtype=np.float64)
     if not (np.abs(seconds) < LATEST_MS / 1000).all():
         raise ValueError("a time beyond the year 9999")
-    return NativeBatch(
+    return from_buckets(
         labels,
         np.round(seconds * 1000.0).astype(np.int64),
         np.array([float(row[1]["count"]) for row in rows]),
         np.array([float(row[1]["sum"]) for row in rows]),
-        bounds[:, 0],
-        bounds[:, 1],
-        counts,
-        # the answer does not say so, but no other buckets are without end
-        bool(np.isinf(bounds).any()),
+        said,
     )
 
 

@@ -48,7 +48,12 @@ if TYPE_CHECKING:
     from signalstudy.telemetry.telemetry import Telemetry
 
 MEMORY_LIMIT = "600MB"
-READERS = {"tsdb": read_tsdb, "openmetrics": read_openmetrics, "vm-export": read_vm_export}
+READERS = {
+    "tsdb": read_tsdb,
+    "tsdb-dump": read_tsdb_dump,
+    "openmetrics": read_openmetrics,
+    "vm-export": read_vm_export,
+}
 """Readers of files of history, by kind."""
 SERIES_SCHEMA = {
     "key": pl.UInt64,
@@ -181,8 +186,6 @@ def _read_source(
     def is_wanted(metric: str) -> bool:
         return is_known_metric(metric, config.signals)
 
-    if source.kind == "tsdb-dump":
-        return read_tsdb_dump(connection, source, number=number, is_wanted=is_wanted)
     if source.kind in READERS:
         read = READERS[source.kind]
         return read(connection, source, number=number, is_wanted=is_wanted, scratch=scratch)

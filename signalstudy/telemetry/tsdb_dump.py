@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import ast
 import io
-import json
 import re
-from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from signalstudy.telemetry.columns import EARLIEST_MS, LATEST_MS
 from signalstudy.telemetry.files import blocks, find_files
+from signalstudy.telemetry.native import from_buckets
 from signalstudy.telemetry.raw import RawSource
+from signalstudy.telemetry.raw_parts import RawParts, SampleBatch
 from signalstudy.vocabulary.errors import TableError
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
     import duckdb
 
     from signalstudy.source import Source
+    from signalstudy.telemetry.native import NativeBatch
+    from signalstudy.telemetry.raw_parts import Batch
 
 LONGEST_LINE_BYTES = 1 << 25
 LABEL = re.compile(r'\s*"?([^",={}\s]+|[^"={}]+)"?\s*=\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 NAME = r'__name__="((?:[^"\\]|\\.)*)"'
-SAMPLE = r"^(\{.*\}) (\S+) (-?\d+)$"
-NATIVE_HISTOGRAM = r"^\{.*\} \{.*count:"
+SAMPLE = r"^(\{.*\}) (\{count:[^{}\"]*\}|\S+) (-?\d+)$"
+BUCKET = r"[\[(]([^,\[\](){}:]+),([^,\[\](){}:]+)[\])]:([^,}]+)"
 
 
 def read_tsdb_dump(
@@ -41,6 +44,7 @@ def read_tsdb_dump(
     *,
     number: int,
     is_wanted: Callable[[str], bool],
+    scratch: Path,
 ) -> RawSource:
     """Bring dumps into the raw form; only metrics that `is_wanted` are kept.
 
@@ -48,50 +52,53 @@ def read_tsdb_dump(
     """
     place = f"[[sources]] {number}"
     files = find_files(source.path, place)
-    frames: list[pl.DataFrame] = []
-    native = 0
-    for file in files:
-        for frame, histograms in _samples(file, place):
-            native += histograms
-            names = frame["labels"].unique()
-            wanted = [text for text in names if is_wanted(_metric_name(text))]
-            frames.append(frame.filter(pl.col("labels").is_in(wanted)))
-    samples = (
-        pl.concat(frames)
-        if frames
-        else pl.DataFrame(schema={"labels": pl.String, "value": pl.Float64, "time_ms": pl.Int64})
-    )
-    texts = samples["labels"].unique().sort().to_list()
-    series = pl.DataFrame(
-        [_series(source.role, text, f"{place}, {files[0].name}") for text in texts],
-        schema={
-            "text": pl.String,
-            "key": pl.UInt64,
-            "metric": pl.String,
-            "le": pl.String,
-            "labels": pl.String,
-        },
-        orient="row",
-    )
-    samples = samples.join(series.select("text", "key"), left_on="labels", right_on="text")
-    _create_raw(connection, number, samples, series)
-    notes = [f"{native} native histogram samples are left out: not yet read"] if native else []
-    return RawSource(number, source.role, "tsdb-dump", tuple(files), tuple(notes))
+    parts = RawParts(scratch / f"tsdb-dump-{number}", source.role)
+    for at, file in enumerate(files):
+        parts.write(str(at), _batches(file, place, is_wanted))
+    notes = parts.register(connection, number, is_overlapping=len(files) > 1)
+    return RawSource(number, source.role, "tsdb-dump", tuple(files), notes)
 
 
-def _create_raw(
-    connection: duckdb.DuckDBPyConnection, number: int, samples: pl.DataFrame, series: pl.DataFrame
-) -> None:
-    counts = samples.group_by("key").agg(pl.len().alias("samples"))
-    connection.register(f"dump_{number}", samples.select("key", "time_ms", "value").to_arrow())
-    connection.register(
-        f"dump_series_{number}",
-        series.join(counts, on="key").select("key", "metric", "le", "labels", "samples").to_arrow(),
-    )
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW raw_{number} AS SELECT * FROM dump_{number}")
-    connection.execute(
-        f"CREATE OR REPLACE TEMP VIEW raw_series_{number} AS SELECT * FROM dump_series_{number}"
-    )
+def _batches(file: Path, place: str, is_wanted: Callable[[str], bool]) -> Iterator[Batch]:
+    """Give the wanted samples of a file, block by block, series by series."""
+    known: dict[str, dict[str, str] | None] = {}
+    for frame in _samples(file, place):
+        for text in frame["labels"].unique().to_list():
+            if text not in known:
+                known[text] = _labels(text, f"{place}, {file.name}", is_wanted)
+        wanted = [text for text in frame["labels"].unique().to_list() if known[text] is not None]
+        kept = frame.filter(pl.col("labels").is_in(wanted)).sort("labels", maintain_order=True)
+        numbers = kept.filter(~pl.col("native"))
+        if numbers.height:
+            counts = numbers.group_by("labels", maintain_order=True).len()
+            yield SampleBatch(
+                tuple(found for text in counts["labels"] if (found := known[text]) is not None),
+                counts["len"].cast(pl.Int64).to_numpy(),
+                numbers["time_ms"].to_numpy(),
+                np.ascontiguousarray(numbers["value"].to_numpy()).view(np.uint64),
+            )
+        for (text,), part in kept.filter(pl.col("native")).group_by("labels"):
+            labels = known[str(text)]
+            if labels is not None:
+                yield _native(labels, part, f"{place}: {file}")
+
+
+def _native(labels: dict[str, str], part: pl.DataFrame, place: str) -> NativeBatch:
+    """Read native histograms as Prometheus prints them: `{count:3, sum:1, (0.5,1]:3}`."""
+    rows = part["text"].to_list()
+    heads = [re.match(r"\{count:([^,}]+), sum:([^,}]+)", text) for text in rows]
+    said = [
+        (row, float(low), float(high), float(number))
+        for row, text in enumerate(rows)
+        for low, high, number in re.findall(BUCKET, text)
+    ]
+    try:
+        count = np.array([float(head.group(1)) for head in heads if head is not None])
+        total = np.array([float(head.group(2)) for head in heads if head is not None])
+        batch = from_buckets(labels, part["time_ms"].to_numpy(), count, total, said)
+    except ValueError:
+        raise TableError(f"{place}: cannot read the histogram {rows[0][:120]!r}") from None
+    return batch
 
 
 def whole_lines(file: Path, place: str) -> Iterator[bytes]:
@@ -108,8 +115,8 @@ def whole_lines(file: Path, place: str) -> Iterator[bytes]:
         yield rest
 
 
-def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
-    """Parse block after block; the second value counts native histogram samples passed over."""
+def _samples(file: Path, place: str) -> Iterator[pl.DataFrame]:
+    """Parse block after block: labels, text, value, time_ms, native."""
     before = 0
     for block in whole_lines(file, place):
         try:
@@ -126,20 +133,16 @@ def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
         line = pl.col("line").str.strip_chars_end("\r ")
         groups = line.str.extract_groups(SAMPLE).struct.rename_fields(["labels", "text", "time_ms"])
         parsed = (
-            lines.with_row_index("at")
-            .with_columns(
-                groups.alias("parts"), line.str.contains(NATIVE_HISTOGRAM).alias("native"), line
-            )
-            .unnest("parts")
+            lines.with_row_index("at").with_columns(groups.alias("parts"), line).unnest("parts")
         )
         time = pl.col("time_ms").cast(pl.Int64, strict=False)
         parsed = parsed.with_columns(
             pl.col("text").cast(pl.Float64, strict=False).alias("value"),
+            pl.col("text").str.starts_with("{count:").fill_null(value=False).alias("native"),
             pl.when(time.is_between(EARLIEST_MS, LATEST_MS)).then(time).alias("time_ms"),
         )
         bad = parsed.filter(
-            (pl.col("value").is_null() | pl.col("time_ms").is_null())
-            & ~pl.col("native").fill_null(value=False)
+            ((pl.col("value").is_null() & ~pl.col("native")) | pl.col("time_ms").is_null())
             & (pl.col("line").fill_null("") != "")
         )
         if bad.height:
@@ -149,11 +152,19 @@ def _samples(file: Path, place: str) -> Iterator[tuple[pl.DataFrame, int]]:
                 f"`{{labels}} value milliseconds`: {row['line'][:80]!r}"
             )
         before += lines.height
-        good = parsed.filter(pl.col("value").is_not_null())
-        native = parsed.filter(pl.col("native").fill_null(value=False)).height
-        yield good.select("labels", "value", "time_ms"), native
+        yield parsed.filter(pl.col("time_ms").is_not_null()).drop("at", "line")
     if before == 0:
         raise TableError(f"{place}: {file} is empty")
+
+
+def _labels(text: str, place: str, is_wanted: Callable[[str], bool]) -> dict[str, str] | None:
+    """Read a label set; None where its metric is not wanted."""
+    if not is_wanted(_metric_name(text)):
+        return None
+    labels = parse_labels(text)
+    if labels is None or "__name__" not in labels:
+        raise TableError(f"{place}: cannot read the labels {text[:120]!r}")
+    return labels
 
 
 def _metric_name(labels: str) -> str:
@@ -186,12 +197,3 @@ def parse_labels(text: str) -> dict[str, str] | None:
         labels[found.group(1)] = _unquoted(found.group(2))
         inner = inner[found.end() :].strip()
     return labels
-
-
-def _series(role: str, text: str, place: str) -> tuple[str, int, str, str | None, str]:
-    labels = parse_labels(text)
-    if labels is None or "__name__" not in labels:
-        raise TableError(f"{place}: cannot read the labels {text[:120]!r}")
-    key = int.from_bytes(blake2b(f"{role} {text}".encode(), digest_size=8).digest(), "big")
-    metric = labels.pop("__name__")
-    return text, key, metric, labels.pop("le", None), json.dumps(labels)

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from signalstudy.timeline.demand_quality import check_demand
 from signalstudy.timeline.grid import rolling_sum
 from signalstudy.timeline.latency import is_top_bucket
+from signalstudy.timeline.series_quality import check_series
 from signalstudy.timeline.timeline import QualityCheck
 from signalstudy.vocabulary.spoken import spoken_duration
 
@@ -42,12 +43,14 @@ def check_quality(
     """Run every check; one row each, the ones that found something first."""
     rows = [
         *_samples(telemetry, gathered),
+        *check_series(telemetry, gathered, pools),
         *_span(gathered),
         *_scales(pools),
         *_scales_of_requests(gathered),
         *check_demand(pools, gathered.grid.time_seconds),
         *_replicas(pools),
-        *_slo(gathered, pools, counts, objectives),
+        *_slo(counts, objectives),
+        *_histograms(gathered, pools),
         *_utilization(pools),
         *_closure(pools, gathered.grid.step_seconds),
         *_notes(telemetry),
@@ -208,12 +211,7 @@ def _replicas(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
     return rows
 
 
-def _slo(
-    gathered: Gathered,
-    pools: dict[str, PoolTimeline],
-    counts: Sequence[SloCounts],
-    objectives: Sequence[Objective],
-) -> list[QualityCheck]:
+def _slo(counts: Sequence[SloCounts], objectives: Sequence[Objective]) -> list[QualityCheck]:
     rows = []
     told = {c.objective: c for c in counts}
     for objective in objectives:
@@ -242,6 +240,12 @@ def _slo(
             rows.append(
                 QualityCheck(f"objective {objective}", "ok", f"exact counts, from {found.source}")
             )
+    return rows
+
+
+def _histograms(gathered: Gathered, pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
+    """Say what latencies mean, and where a quantile is beyond the last edge."""
+    rows = []
     for (pool, quantity), buckets in gathered.buckets.items():
         rows_of = gathered.series.get((pool, f"{quantity}_sum"), [])
         if quantity == "tbt" and any(row.per_token for row, _ in rows_of):

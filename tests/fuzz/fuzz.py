@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import resource
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,13 +30,11 @@ import numpy as np  # noqa: E402
 from signalstudy.source import Source  # noqa: E402
 from signalstudy.telemetry.chunks import ChunkError, decode_chunks  # noqa: E402
 from signalstudy.telemetry.native_chunks import decode_native  # noqa: E402
-from signalstudy.telemetry.openmetrics import read_openmetrics  # noqa: E402
 from signalstudy.telemetry.promql import parse_selector  # noqa: E402
 from signalstudy.telemetry.range_queries import matrix, native_series  # noqa: E402
+from signalstudy.telemetry.read import READERS  # noqa: E402
 from signalstudy.telemetry.remote_read import _collect, _decoded, _frames, _Waiting  # noqa: E402
 from signalstudy.telemetry.tsdb import Passed, find_blocks, read_block  # noqa: E402
-from signalstudy.telemetry.tsdb_dump import read_tsdb_dump  # noqa: E402
-from signalstudy.telemetry.vm_export import read_vm_export  # noqa: E402
 from signalstudy.vocabulary.errors import SignalStudyError  # noqa: E402
 from tests.telemetry.block_writer import write_block  # noqa: E402
 from tests.telemetry.chunk_writer import bits_of, encode  # noqa: E402
@@ -50,7 +50,9 @@ CHUNK = encode([10_000 * i + i % 3 for i in range(50)], [bits_of(float(i * i)) f
 NATIVE = [Histogram(10_000 * i, 0.5 * i, {-3: i, 4: i * i}, {1: i}, zero=i) for i in range(20)]
 LABELS = {"__name__": "up", "pod": "p", "job": "j"}
 TEXT = b"".join(b'up{pod="p",job="a\\"b"} %d %d.5\n' % (i, 1000 + i) for i in range(20))
-DUMP = b"".join(b'{__name__="up", pod="p\\n"} %d %d\n' % (i, 1000 * i) for i in range(20))
+DUMP = b'{__name__="h", pod="p"} {count:3, sum:1.5, [-0.001,0.001]:1, (0.5,1]:2} 5000\n' + b"".join(
+    b'{__name__="up", pod="p\\n"} %d %d\n' % (i, 1000 * i) for i in range(20)
+)
 
 
 def chunks(content: bytes) -> None:
@@ -136,11 +138,9 @@ def text_of(kind: str) -> Callable[[bytes], None]:
             path = Path(folder) / "fuzz.txt"
             path.write_bytes(content)
             source = Source.model_validate({"kind": kind, "path": str(path)})
-            if kind == "tsdb-dump":
-                read_tsdb_dump(connection, source, number=1, is_wanted=lambda _: True)
-                return
-            read = read_openmetrics if kind == "openmetrics" else read_vm_export
-            read(connection, source, number=1, is_wanted=lambda _: True, scratch=Path(folder))
+            READERS[kind](
+                connection, source, number=1, is_wanted=lambda _: True, scratch=Path(folder)
+            )
 
     return attempt
 
@@ -232,17 +232,26 @@ def fuzz(name: str, seconds: float, seed: int) -> int:
     return count
 
 
+def attempt_target(name: str, seconds: float, seed: int) -> str:
+    """Fuzz one target in an address space that is limited; give what to say of it."""
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
+    once(name, TARGETS[name][1])
+    return f"{name}: {fuzz(name, seconds, seed)} inputs"
+
+
 def main() -> None:
-    """Fuzz the targets named, or all."""
+    """Fuzz the targets named, or all, as many at a time as there are processors."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("targets", nargs="*", choices=[*TARGETS, []], default=[])
     said = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE_BYTES, ADDRESS_SPACE_BYTES))
-    for name in said.targets or TARGETS:
-        once(name, TARGETS[name][1])
-        print(f"{name}: {fuzz(name, said.seconds, said.seed)} inputs", flush=True)  # noqa: T201
+    names = said.targets or list(TARGETS)
+    with ProcessPoolExecutor(os.cpu_count(), max_tasks_per_child=1) as pool:
+        for sentence in pool.map(
+            attempt_target, names, [said.seconds] * len(names), [said.seed] * len(names)
+        ):
+            print(sentence, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

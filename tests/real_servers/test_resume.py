@@ -15,7 +15,8 @@ from signalstudy.telemetry.read import read_telemetry
 from tests.house.project import ROOT
 from tests.real_servers.test_routes import WRITTEN, asked, config, tables
 
-KILLS = 20 if os.environ.get("CI") == "true" else 4
+KILLS = int(os.environ.get("KILLS", "3"))
+"""Moments at which a run is killed; `make kill` takes twenty."""
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -44,19 +45,50 @@ def undisturbed(written_server, tmp_path_factory):
     return tables(read_telemetry(config(asked(written_server, WRITTEN)), folder / "study"))
 
 
+def finished(url, folder):
+    """Run to the end; give the seconds it took from its first word on."""
+    process, began = started(url, folder), time.monotonic()
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return time.monotonic() - began
+
+
+def assert_same(url, folder, undisturbed):
+    ask = config(asked(url, WRITTEN, requests_per_second=60))
+    said = []
+    assert tables(read_telemetry(ask, folder, progress=said.append)) == undisturbed
+    assert said == ["sources are unchanged: the store is reused"]
+    assert sorted(path.name for path in folder.iterdir()) == ["telemetry", "telemetry.duckdb"]
+
+
+def test_killed_at_any_moment_and_resumed_it_is_the_same_each_time(
+    written_server, undisturbed, tmp_path
+):
+    random = np.random.default_rng(7)
+    lasting = finished(written_server, tmp_path / "whole")
+    assert_same(written_server, tmp_path / "whole", undisturbed)
+    at_work = 0
+    for kill in range(KILLS):
+        folder = tmp_path / f"study-{kill}"
+        process = started(written_server, folder)
+        time.sleep(float(random.uniform(0.0, lasting)))
+        at_work += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=60)
+        finished(written_server, folder)
+        assert_same(written_server, folder, undisturbed)
+    assert at_work > 0
+
+
 def test_killed_again_and_again_then_resumed_it_is_the_same(written_server, undisturbed, tmp_path):
     random = np.random.default_rng(5)
     folder, at_work = tmp_path / "study", 0
-    for kill in range(KILLS):
+    for kill in range(2 * KILLS):
         process = started(written_server, folder)
         time.sleep(float(random.uniform(0.0, 1.5)) if kill % 4 else 0.05 * kill)
         at_work += process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=60)
     assert at_work > 0
-    process = started(written_server, folder)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    ask = config(asked(written_server, WRITTEN, requests_per_second=60))
-    assert tables(read_telemetry(ask, folder)) == undisturbed
-    assert sorted(path.name for path in folder.iterdir()) == ["telemetry", "telemetry.duckdb"]
+    finished(written_server, folder)
+    assert_same(written_server, folder, undisturbed)

@@ -16,6 +16,7 @@ from signalstudy.telemetry.native_functions import native_increase, native_quant
 from signalstudy.telemetry.prom_functions import VERSION_2, VERSION_3
 from signalstudy.telemetry.raw_parts import RawParts
 from tests.telemetry.native_writer import CUSTOM, Histogram, encode_native
+from tests.telemetry.written import read, study, written
 
 BUCKETS = [2, 3, 0, 1, 4]
 
@@ -244,3 +245,20 @@ def test_where_a_server_has_both_kinds_the_classic_one_counts(tmp_path):
     found, notes = expanded(tmp_path, {"0": [classic, batch]})
     assert set(found) == {("h_count", None)}
     assert not any("native" in note for note in notes)
+
+
+def test_a_dump_prints_them_between_braces(tmp_path):
+    labels = '{__name__="vllm:time_to_first_token_seconds", pod="p", pool="decode", service="chat"}'
+    lines = []
+    for i in range(1, 30):
+        buckets = f"[-0.001,0.001]:{i}, (0.5,1]:{2 * i}, (2,4]:{i}"
+        at = 1_767_571_200_000 + 10_000 * i
+        lines.append(f"{labels} {{count:{4 * i}, sum:{2.5 * i}, {buckets}}} {at}\n")
+    dump = written(tmp_path, "".join(lines).encode(), "dump.txt")
+    told = read(tmp_path, study({"kind": "tsdb-dump", "path": dump}))
+    assert any("29 samples of native histograms are read" in note for note in told.notes)
+    rows = {row.le: row.key for row in told.series["chat", "production"] if row.form == "bucket"}
+    assert sorted(rows) == [0.001, 0.5, 1.0, 2.0, 4.0, np.inf]
+    sums = told.bucket_counts("chat", "production", start_ms=0.0, step_ms=1e15, steps=1)
+    by_edge = {edge: float(counts.sum()) for (_, _, edge), counts in sums.items()}
+    assert by_edge == {0.001: 28, 0.5: 28, 1.0: 84, 2.0: 84, 4.0: 112, np.inf: 112}
