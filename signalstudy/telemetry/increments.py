@@ -157,7 +157,9 @@ def _slices(
     """Give samples in order, whole groups of series of one service and day together."""
     held: list[tuple[Integers, Integers, Floats]] = []
     for batch in run_query(connection, "sorted_samples").to_arrow_reader(ROWS_AT_ONCE):
-        held.append(tuple(column.to_numpy(zero_copy_only=False) for column in batch.columns))
+        # by way of polars: an Arrow column that turns into an array imports pandas first
+        arrays = [column.to_numpy() for column in pl.DataFrame(batch)]
+        held.append((arrays[0], arrays[1], arrays[2]))
         place, time_ms, value = (np.concatenate(part) for part in zip(*held, strict=True))
         is_new = np.diff(places.group[place]) != 0
         day = time_ms // DAY_MS

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from signalstudy.sql import run_query
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import polars as pl
     from numpy.typing import NDArray
 
     from signalstudy.telemetry.discover import SeriesRow
@@ -104,7 +104,8 @@ class Telemetry:
         with self._open() as connection:
             found = run_query(connection, "bucket_samples", service=service, role=role)
             for batch in pa.RecordBatchReader.from_stream(found):
-                key, time_ms, value = (column.to_numpy() for column in batch.columns)
+                # by way of polars: an Arrow column that turns into an array imports pandas first
+                key, time_ms, value = (column.to_numpy() for column in pl.DataFrame(batch))
                 step = np.ceil((time_ms - start_ms) / step_ms).astype(np.int64) - 1
                 inside = (step >= 0) & (step < steps)
                 if only is not None:
