@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 ALIKE_SHARE = 0.02
 """GPU-hours nearer than this are alike: rounding and the seed of the noise make as much."""
-ALIKE_KEPT = 0.001
+ALIKE_MISSED, ALIKE_MISSED_SHARE = 0.001, 0.2
+"""Misses nearer than this are alike, or than a fifth of them."""
 LATER_SECONDS = 15.0
 FULLER_SHARE, MORE_MOVES = 0.03, 1.5
 
@@ -93,7 +94,8 @@ def _alike(one: Run, other: Run, asked: float) -> bool:
     if misses != also:
         return False
     if misses:
-        return abs(worth - other_worth) <= ALIKE_KEPT
+        missed = 1.0 + max(worth, other_worth)
+        return abs(worth - other_worth) <= max(ALIKE_MISSED, ALIKE_MISSED_SHARE * missed)
     return abs(worth - other_worth) <= ALIKE_SHARE * max(worth, other_worth)
 
 

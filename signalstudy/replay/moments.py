@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Explain: TypeAlias = Callable[[State, Observation], str]
 MOST_MOMENTS = 3
+UNUSUAL, ALL_LATE = 2.0, 0.9
 APART_SECONDS = 300.0
 """Two spells nearer than this are one."""
 LONGEST_SHOWN_WAIT_SECONDS = 86400.0
@@ -71,13 +72,15 @@ def worst_moments(
 ) -> tuple[Moment, ...]:
     """Find the spells that lost most requests; `late` (n,): share of each step's that missed.
 
-    A spell is where more miss than rivals may let slip. `journey`: that of lane 0.
+    A spell is where more miss than rivals may let slip, and more than usual. `journey`: lane 0's.
     """
     total = float(grounds.weights.sum())
     missed = late * grounds.weights
     if not total or not missed.any():
         return ()
-    is_bad = late > 1.0 - grounds.asked_attainment
+    busy = late[grounds.weights > 0.0]
+    usual = UNUSUAL * float(np.median(busy)) if busy.size else 0.0
+    is_bad = late > min(max(1.0 - grounds.asked_attainment, usual), ALL_LATE)
     spells = _spells(is_bad, max(round(APART_SECONDS / grounds.step_seconds), 1))
     lost = [float(missed[begin:end].sum()) for begin, end in spells]
     worst = sorted(range(len(spells)), key=lambda at: -lost[at])[:MOST_MOMENTS]

@@ -35,7 +35,7 @@ DRAWS = 100
 ENGINES = ("recorded", "dynamo")
 IN_HINDSIGHT = {"fixed-peak": fixed_peak, "clairvoyant": clairvoyant}
 RIVALS = (*IN_HINDSIGHT, *KINDS, "heteroscale")
-MOST_DECISIONS, FEWEST_LANES = 80_000, 6
+MOST_DECISIONS, FEWEST_LANES = 40_000, 6
 """A manifest decides in plain Python, about 30 us each: steps x lanes, and lanes at least."""
 
 

@@ -70,6 +70,6 @@ def test_a_signal_fit_to_drive_that_misses_is_a_finding_with_its_reason():
 
 @pytest.mark.parametrize("asked", [0.99, 0.5])
 def test_where_nobody_keeps_what_is_asked_the_order_is_by_what_is_kept(asked):
-    found = standings((("a", 1), 100.0, 0.3), (("b", 2), 80.0, 0.4), asked=asked)
+    found = standings((("a", 1), 100.0, 0.1), (("b", 2), 80.0, 0.45), asked=asked)
     assert [one.replay_rank for one in found] == [2, 1]
     assert "Ranked before b" in found[0].finding
