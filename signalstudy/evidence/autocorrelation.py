@@ -51,8 +51,22 @@ def worth_of(pairs: int, steps: int, first: Floats, second: Floats) -> float:
     return float(np.clip(pairs / max(1.0 + 2.0 * excess, 1e-9), FEWEST_WORTH, pairs))
 
 
-def autocorrelation(values: Floats) -> Floats:
-    """Autocorrelation at lags 0..n/2 of a series (n,) with gaps, a straight trend taken out."""
+def pairs_at_lags(known: NDArray[np.bool_]) -> Floats:
+    """Count the pairs of `known` steps (n,) at lags 0..n/2."""
+    lags = np.arange(known.size // 2 + 1)
+    places = np.flatnonzero(known)
+    if places.size and places[-1] - places[0] < places.size:
+        return np.maximum(places.size - lags, 0).astype(np.float64)
+    size = next_fast_len(known.size + lags.size, real=True)
+    pairs = irfft(np.abs(rfft(known.astype(np.float64), size)) ** 2, size)[: lags.size]
+    return np.asarray(np.round(pairs), dtype=np.float64)
+
+
+def autocorrelation(values: Floats, pairs: Floats | None = None) -> Floats:
+    """Autocorrelation at lags 0..n/2 of a series (n,) with gaps, a straight trend taken out.
+
+    `pairs`: what `pairs_at_lags` counts of it, where that is at hand.
+    """
     known = np.isfinite(values)
     filled = np.where(known, values - _trend(values, known), 0.0)
     lags = np.arange(values.size // 2 + 1)
@@ -61,12 +75,8 @@ def autocorrelation(values: Floats) -> Floats:
     # Single precision is a millionth of the variance, and half the time.
     scaled = (filled / max(float(np.abs(filled).max()), 1e-300)).astype(np.float32)
     products = irfft(np.abs(rfft(scaled, size)) ** 2, size)[: lags.size].astype(np.float64)
-    places = np.flatnonzero(known)
-    if places.size and places[-1] - places[0] < places.size:
-        pair_counts = np.maximum(places.size - lags, 0).astype(np.float64)
-    else:
-        pair_counts = irfft(np.abs(rfft(known.astype(np.float64), size)) ** 2, size)[: lags.size]
-    covariance = products / np.maximum(np.round(pair_counts), 1.0)
+    pairs = pairs_at_lags(known) if pairs is None else pairs
+    covariance = products / np.maximum(pairs, 1.0)
     if covariance[0] <= 0.0:
         raise NotEnoughDataError("A series that never changes has no effective observations.")
     return np.asarray(np.clip(covariance / covariance[0], -1.0, 1.0), dtype=np.float64)

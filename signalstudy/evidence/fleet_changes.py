@@ -37,17 +37,19 @@ def elasticity_by_changes(
     at = moved[alone]
     if at.size < FEWEST_CHANGES:
         return None
-    known = np.isfinite(signal) & np.isfinite(demand) & (signal > 0.0) & (demand > 0.0)
-    counts = np.concatenate(([0], np.cumsum(known)))
+    # Before and after each change: (changes, 2, width).
+    steps = at[:, None, None] + np.arange(-width, width).reshape(2, width)
+    with np.errstate(invalid="ignore"):
+        known = (signal[steps] > 0.0) & (demand[steps] > 0.0)
+    known &= np.isfinite(signal[steps]) & np.isfinite(demand[steps])
+    told = known.sum(axis=2)
 
     def jump(values: Floats) -> Floats:
-        sums = np.concatenate(([0.0], np.cumsum(np.where(known, values, 0.0))))
-        after = (sums[at + width] - sums[at]) / np.maximum(counts[at + width] - counts[at], 1)
-        before = (sums[at] - sums[at - width]) / np.maximum(counts[at] - counts[at - width], 1)
-        return np.asarray(np.log(np.maximum(after, 1e-300) / np.maximum(before, 1e-300)))
+        sums = np.where(known, values[steps], 0.0).sum(axis=2)
+        before, after = np.maximum(sums / np.maximum(told, 1), 1e-300).T
+        return np.asarray(np.log(after / before))
 
-    told = np.minimum(counts[at + width] - counts[at], counts[at] - counts[at - width])
-    enough = told >= LEAST_KNOWN * width
+    enough = told.min(axis=1) >= LEAST_KNOWN * width
     if enough.sum() < FEWEST_CHANGES:
         return None
     y, x = jump(signal)[enough], jump(demand)[enough]

@@ -46,8 +46,12 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
         raise NotEnoughDataError("The signal has no range over demand to compare with.")
     n = view.signal.size
     width = max(2, min(round(TREND_SECONDS / view.step_seconds), int(n * TREND_SHARE)))
-    hours = moving_mean(prepared.reference, width)
-    trend = shifted(hours, width // 2) - shifted(hours, -(width // 2))
+    trend = prepared.shared.once(
+        "trend of demand",
+        lambda: _trend(prepared.reference, width),
+        view.reference,
+        known=prepared.known,
+    )
     noise = np.where(np.isfinite(trend), prepared.noise, np.nan)
     known = np.isfinite(noise)
     sides = [known & (trend > 0.0), known & (trend < 0.0)]
@@ -67,6 +71,12 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
         note=f"rising and falling by means of {width * view.step_seconds:g} s, "
         f"{prepared.alignment[1]}",
     )
+
+
+def _trend(demand: Floats, width: int) -> Floats:
+    """Mean of the `width` steps of demand around half of them later less that before (n,)."""
+    means = moving_mean(demand, width)
+    return shifted(means, width // 2) - shifted(means, -(width // 2))
 
 
 def _loop(sums: Floats) -> Floats:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.autocorrelation import FEWEST_PAIRS, autocorrelation, worth_of
+from signalstudy.evidence.autocorrelation import (
+    FEWEST_PAIRS,
+    autocorrelation,
+    pairs_at_lags,
+    worth_of,
+)
 from signalstudy.evidence.blocks import Blocks, cut_blocks
 from signalstudy.evidence.crosscovariance import (
     SIGNIFICANCE,
@@ -148,14 +153,17 @@ class Prepared:
     @cached_property
     def effective_observations(self) -> float:
         """Independent pairs that the record is worth."""
-        of_reference = self.shared.once(
+        pairs, of_reference = self.shared.once(
             "autocorrelation",
-            lambda: autocorrelation(self.reference),
+            lambda: (
+                pairs := pairs_at_lags(self.known),
+                autocorrelation(self.reference, pairs),
+            ),
             self.view.reference,
             known=self.known,
         )
-        pairs = int(self.known.sum())
-        return worth_of(pairs, self.signal.size, autocorrelation(self.signal), of_reference)
+        of_signal = autocorrelation(self.signal, pairs)
+        return worth_of(int(self.known.sum()), self.signal.size, of_signal, of_reference)
 
     @cached_property
     def noise(self) -> Floats:

@@ -9,6 +9,8 @@ import numpy as np
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -94,11 +96,23 @@ def signal_must_vary(signal: Floats) -> None:
 
 def trailing_mean(values: Floats, width: int) -> Floats:
     """Average what is known of the last `width` steps, this one included (n,): no look ahead."""
+    return next(trailing_means(values, (width,)))
+
+
+def trailing_means(values: Floats, widths: Iterable[int]) -> Iterator[Floats]:
+    """Average what is known of the last steps (n,), over one width after the other."""
     known = np.isfinite(values)
-    counts = np.cumsum(known.astype(np.float64))
+    counts = np.cumsum(known, dtype=np.float64)
     sums = np.cumsum(np.where(known, values, 0.0))
-    counts[width:], sums[width:] = counts[width:] - counts[:-width], sums[width:] - sums[:-width]
-    return np.where(counts > 0.5, sums / np.maximum(counts, 1.0), np.nan)
+    for width in widths:
+        count, means = counts.copy(), sums.copy()
+        count[width:] -= counts[:-width]
+        means[width:] -= sums[:-width]
+        nothing = count < 0.5
+        if nothing.any():
+            count[nothing], means[nothing] = 1.0, np.nan
+        means /= count
+        yield means
 
 
 def runs(flags: NDArray[np.bool_]) -> NDArray[np.intp]:

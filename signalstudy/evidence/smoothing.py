@@ -12,7 +12,12 @@ import numpy as np
 
 from signalstudy.evidence.blocks import GROWTH, bootstrapped
 from signalstudy.evidence.lag import seen_lag_seconds
-from signalstudy.evidence.series import demand_must_vary, signal_must_vary, trailing_mean
+from signalstudy.evidence.series import (
+    demand_must_vary,
+    signal_must_vary,
+    trailing_mean,
+    trailing_means,
+)
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -78,7 +83,8 @@ def clear_lag_seconds(prepared: Prepared) -> Estimate:
     step = prepared.view.step_seconds
     parts = _parts(prepared)
     widths = sorted({1, *(_steps(prepared, seconds) for seconds in WINDOWS_SECONDS)})
-    ratios = [_ratio_over(parts, width) for width in widths]
+    smoothed = zip(*(trailing_means(part, widths) for part in parts), strict=True)
+    ratios = [_ratio_of(explained, noise) for explained, noise in smoothed]
     frontier = ", ".join(
         f"{ratio:.3g} at {width * step:g} s" for width, ratio in zip(widths, ratios, strict=True)
     )
@@ -106,8 +112,10 @@ def _steps(prepared: Prepared, seconds: float) -> int:
     return max(1, min(round(seconds / prepared.view.step_seconds), int(n * LONGEST_SHARE)))
 
 
-def _ratio_over(parts: tuple[Floats, Floats], width: int) -> float:
-    explained, noise = (trailing_mean(part, width) for part in parts)
-    left = float(np.nanmean(noise**2))
-    signal = float(np.nanvar(explained))
+def _ratio_of(explained: Floats, noise: Floats) -> float:
+    known = np.isfinite(noise)
+    steps = max(int(known.sum()), 1)
+    noise, explained = np.where(known, noise, 0.0), np.where(known, explained, 0.0)
+    explained = np.where(known, explained - explained.sum() / steps, 0.0)
+    left, signal = float(noise @ noise) / steps, float(explained @ explained) / steps
     return min(signal / left, MOST_RATIO) if left > 0.0 else MOST_RATIO

@@ -166,13 +166,12 @@ def _interpolated(samples: Samples, grid: Grid) -> tuple[Floats, Booleans, Boole
     values = np.interp(at, time, samples.values)
     lives = (at >= time[0] - 1e-3) & (at <= time[-1] + 1e-3)
     longest = GAP_INTERVALS * samples.cadence_seconds
-    after = np.clip(np.searchsorted(time, at - 1e-3), 1, max(time.size - 1, 1))
     if time.size < 2:
         return values, lives, np.zeros(grid.size, dtype=np.bool_)
+    place = np.minimum(np.searchsorted(time, at - 1e-3), time.size - 1)
+    after = np.maximum(place, 1)
     width = time[after] - time[after - 1]
-    on_sample = (
-        np.abs(time[np.clip(np.searchsorted(time, at - 1e-3), 0, time.size - 1)] - at) < 2e-3
-    )
+    on_sample = np.abs(time[place] - at) < 2e-3
     return values, lives, lives & (width > longest) & ~on_sample
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,12 +72,11 @@ def replica_events(time_seconds: Floats, ready: Floats, pool: str) -> list[Event
     """List the changes of the number of ready replicas."""
     known = np.flatnonzero(np.isfinite(ready))
     events = []
-    for before, after in pairwise(known):
-        change = ready[after] - ready[before]
-        if change:
-            kind = "scale_out" if change > 0 else "scale_in"
-            note = f"{ready[before]:g} to {ready[after]:g} ready replicas"
-            events.append(Event(float(time_seconds[after]), pool, kind, note))
+    for place in np.flatnonzero(np.diff(ready[known])):
+        before, after = known[place], known[place + 1]
+        kind = "scale_out" if ready[after] > ready[before] else "scale_in"
+        note = f"{ready[before]:g} to {ready[after]:g} ready replicas"
+        events.append(Event(float(time_seconds[after]), pool, kind, note))
     return events
 
 
