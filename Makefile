@@ -5,6 +5,7 @@
 #   make lint    ruff, mypy, import-linter, sqlfluff
 #   make wheel   build dist/*.whl;  make lock  compile the locks again;  make calibrate
 #   make bench   the main job, timed;  make bench-evidence  a fleet's evidence (BENCH_ARGS=--full)
+#   make bench-engine  policies against rivals in the simulated fleet, hours
 #   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS)
 #   make kill    ingestion killed at 20 random moments (KILLS) and resumed;  make clean
 
@@ -23,10 +24,10 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence calibrate fuzz kill clean
+.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence bench-engine calibrate fuzz kill clean
 
 help:
-	@sed -n '3,9s/^# *//p' Makefile
+	@sed -n '3,10s/^# *//p' Makefile
 
 demo: $(VENV)/.runtime
 	$(BIN)/signalstudy demo --out $(DEMO)
@@ -68,6 +69,11 @@ bench: $(VENV)/.dev
 
 bench-evidence: $(VENV)/.dev
 	$(BIN)/python benchmarks/evidence/run.py $(BENCH_ARGS)
+
+# policies against rivals, request by request: BENCH_ARGS="day --quicken 8" for a first look
+bench-engine: $(VENV)/.dev
+	$(BIN)/python benchmarks/engine/run.py $(BENCH_ARGS)
+	$(BIN)/python benchmarks/engine/agreement.py
 
 # one process a core; SERVICES=1000 is the whole calibration
 calibrate: $(VENV)/.dev

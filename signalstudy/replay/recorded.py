@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from signalstudy.replay.controller import Controller
     from signalstudy.replay.draws import Draws
+    from signalstudy.replay.engine.profile import Profile
+    from signalstudy.replay.engine.trace import Trace
     from signalstudy.replay.grounds import Grounds, Studied
     from signalstudy.replay.replay import Run
 
@@ -52,8 +54,8 @@ def replay_policy(
     startup_seconds: float | None = None,
     gpus_per_replica: Mapping[str, float] | None = None,
     inventory: str | Path | None = None,
-    trace: str | Path | None = None,
-    profile: str | Path | None = None,
+    trace: str | Path | Trace | None = None,
+    profile: str | Path | Profile | None = None,
     scale: float = 1.0,
     jobs: int | None = None,
     progress: Callable[[str], None] = lambda _: None,

@@ -8,14 +8,15 @@ is killed without taking the replay with it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 
 from signalstudy.policy.state import State
-from signalstudy.replay.engine.sight import Sight
+from signalstudy.replay.engine.sight import Offered, Sight
+from signalstudy.replay.engine.trace import reusable_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
     from signalstudy.replay.controller import Controller
     from signalstudy.replay.engine.profile import Profile
-    from signalstudy.replay.engine.sight import Offered, View
+    from signalstudy.replay.engine.sight import View
+    from signalstudy.replay.engine.trace import Trace
 
     Floats = NDArray[np.float64]
 
 TICK_SECONDS = 1.0
+GRACE_SECONDS = 1800.0
+"""How long after the span requests may still finish; those that have not by then never do."""
 REPORT = {
     "arrived_ms": "arrival_time_ms",
     "prompt_tokens": "input_length",
@@ -83,6 +87,36 @@ class Job:
     view: View
     offered: Offered
     telemetry_seconds: float | None = None
+
+
+def job_of(
+    trace: Trace, path: Path, fleet: Fleet, view: View, *, telemetry_seconds: float | None = None
+) -> Job:
+    """Make the job of a trace, which is written to `path`: its fleet stays as it starts."""
+    # The engine's clock begins with the first arrival.
+    first = float(trace.arrived_seconds[0])
+    at = trace.arrived_seconds - first
+    trace = replace(trace, start=trace.start + first, arrived_seconds=at)
+    trace.write(path)
+    cumulated = [
+        np.concatenate([[0.0], np.cumsum(values)])
+        for values in (trace.prompt_tokens, reusable_tokens(trace))
+    ]
+    span = float(np.ceil(trace.seconds + 1e-3))
+    return Job(
+        name="",
+        trace=path,
+        trace_block_tokens=trace.block_tokens,
+        fleet=fleet,
+        span_seconds=span,
+        start=trace.start,
+        longest_seconds=span + GRACE_SECONDS,
+        make=None,
+        plan=Plan(np.zeros(0), {}),
+        view=view,
+        offered=Offered(at, trace.output_tokens.astype(float), *cumulated),
+        telemetry_seconds=telemetry_seconds,
+    )
 
 
 @dataclass(slots=True)

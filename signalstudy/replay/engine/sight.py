@@ -96,6 +96,8 @@ class _Series:
     last_pass: dict[int, tuple[float, ...]] = field(default_factory=dict)
     busy: float = 0.0
     looks: float = 0.0
+    reusable_tokens: float = 0.0
+    cached_tokens: float = 0.0
 
 
 class Sight:
@@ -207,9 +209,13 @@ class Sight:
         share = learnt.cached_tokens / seen if seen else 0.0
         yields = min(share / self.reusable_share, 1.0) if self.reusable_share else 0.0
         prompt = float(self.offered.prompt_tokens[passed])
-        cached = yields * float(self.offered.reusable_tokens[passed])
+        reusable = float(self.offered.reusable_tokens[passed])
+        series.cached_tokens += yields * max(reusable - series.reusable_tokens, 0.0)
+        series.reusable_tokens = max(reusable, series.reusable_tokens)
         self._flow(pool, series, "prefill_tokens_per_second", prompt)
-        self._flow(pool, series, "prefill_uncached_tokens_per_second", prompt - cached)
+        self._flow(
+            pool, series, "prefill_uncached_tokens_per_second", prompt - series.cached_tokens
+        )
         return share
 
     def _flow(self, pool: str, series: _Series, name: str, total: float) -> None:
