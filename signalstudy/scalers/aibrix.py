@@ -172,6 +172,10 @@ def _approximations(whole: Plan) -> Iterable[str]:
         "stabilization window that would delay every scale-out by that long; max-scale-up-rate "
         "limits the step instead."
     )
+    yield (
+        "AIBrix up to September 2026 took the most eager recommendation of a cool-down window, not "
+        "the calmest (vllm-project/aibrix 2821), so that a scale-in waited for nothing there."
+    )
     if any(not pool.is_total for pool in whole.pools):
         yield "APA with an external metric is not checked against a live AIBrix."
     if any(pool.target_ref["kind"] == "StormService" for pool in whole.pools):

@@ -16,7 +16,8 @@ from signalstudy.scalers.manifest import (
     reading,
 )
 from signalstudy.scalers.plan import plan
-from signalstudy.scalers.said import what_is_left_out
+from signalstudy.scalers.said import RATIO, what_is_left_out
+from signalstudy.threshold.planner import ONGOING as KNOWN
 from signalstudy.vocabulary.errors import ExportError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from signalstudy.policy.policy import Policy
     from signalstudy.policy.state import Decision, Observation, PoolStep, State
-    from signalstudy.scalers.plan import Plan
+    from signalstudy.scalers.plan import PoolPlan
 
 ONGOING = "running_requests"
 """The canonical signal that is Ray Serve's own: requests a replica is working on."""
@@ -37,21 +38,32 @@ DELAYS = {True: ("upscale_delay_s", 30.0), False: ("downscale_delay_s", 600.0)}
 def write(policy: Policy) -> str:
     """Write a Serve configuration with one deployment per pool, or say why there can be none."""
     whole = plan(policy)
-    others = [pool.key for pool in whole.pools if pool.key.partition(".")[2] != ONGOING]
-    if others:
-        raise ExportError(
-            f"ray-serve scales on ongoing requests only, and this policy follows {others[0]}: how "
-            "many requests a replica works on at that target is not in it. Fit a threshold on "
-            f"{ONGOING}, or scale Ray with KEDA or a policy function of your own."
-        )
-    deployments = [_deployment(whole, number) for number in range(len(whole.pools))]
+    told = {one["number"]: one for one in policy.document["spec"].get("evidence", [])}
+    targets, how = {}, []
+    for pool in whole.pools:
+        number = KNOWN.format(pool.pool)
+        if pool.key.partition(".")[2] == ONGOING:
+            targets[pool.pool] = pool.target
+        elif told.get(number, {}).get("value"):
+            targets[pool.pool] = float(told[number]["value"])
+            how.append(f"{pool.pool}, target_ongoing_requests: {told[number].get('method', '')}")
+        else:
+            why = told.get(number, {}).get("note", "")
+            raise ExportError(
+                f"ray-serve scales on ongoing requests only, and this policy follows {pool.key}: "
+                f"how many requests a replica of {pool.pool} works on at its target is not in it. "
+                f"{why} Run the study on data that hold {ONGOING}, or scale Ray with KEDA or a "
+                "policy function of your own.".replace("  ", " ")
+            )
+    deployments = [_deployment(pool, targets[pool.pool]) for pool in whole.pools]
     document = {
         "applications": [{"name": whole.name, "import_path": "app:app", "deployments": deployments}]
     }
     sentences = [
         "import_path is an example: put your application in.",
-        *what_is_left_out(whole, names_objects=False),
-        *_approximations(whole),
+        *what_is_left_out(whole, can={RATIO}, names_objects=False),
+        *_approximations(targets, is_own=not how),
+        *how,
     ]
     return manifest_yaml(whole, "Ray Serve configuration", sentences, [document])
 
@@ -73,10 +85,8 @@ def decide(manifest: Manifest, state: State, observation: Observation) -> Decisi
     return decision(steps)
 
 
-def _deployment(whole: Plan, number: int) -> dict[str, Any]:
-    pool = whole.pools[number]
-    rule = pool.rule
-    target = max(1.0, pool.target)
+def _deployment(pool: PoolPlan, asked: float) -> dict[str, Any]:
+    rule, target = pool.rule, max(1.0, asked)
     return {
         "name": pool.pool.capitalize(),
         "max_ongoing_requests": math.ceil(2.0 * target),
@@ -96,16 +106,24 @@ def _deployment(whole: Plan, number: int) -> dict[str, Any]:
     }
 
 
-def _approximations(whole: Plan) -> Iterable[str]:
+def _approximations(targets: Mapping[str, float], *, is_own: bool) -> Iterable[str]:
     yield (
         "NOT EXPRESSED: tolerances and step limits. Ray Serve acts on any difference that lasts "
         "for upscale_delay_s or downscale_delay_s; its factors damp steps, they do not bound them."
     )
+    if not is_own:
+        yield (
+            "APPROXIMATED: Ray Serve does not follow this policy's signal, but ongoing requests: "
+            "as many as the recording shows on a replica at its target. They move with the length "
+            "of answers: run the study again when that changes."
+        )
+    if len(targets) > 1:
+        yield "NOT EXPRESSED: the ratio and its band; each deployment moves on its own requests."
     yield (
         "max_ongoing_requests is twice the target: it has to lie above it, or requests queue "
         "before the deployment is seen to be busy."
     )
-    if any(pool.target < 1.0 for pool in whole.pools):
+    if any(target < 1.0 for target in targets.values()):
         yield "APPROXIMATED: a target below one ongoing request was raised to one."
 
 

@@ -12,7 +12,7 @@ from signalstudy.policy.pools import draft_pool
 from signalstudy.threshold.capacity import fit_capacity
 from signalstudy.threshold.fit import LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS, draft_target
 from signalstudy.threshold.pd_ratio import fit_pd_ratio, measure_token_mix
-from signalstudy.threshold.planner import planner_thresholds
+from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
 from signalstudy.threshold.ramp import estimate_headroom, estimate_horizon
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -56,6 +56,7 @@ FORMULAS = {
     "ratio": formula_of(fit_pd_ratio),
     "tokenMix": formula_of(measure_token_mix),
     "dynamo": formula_of(planner_thresholds),
+    "rayServe": formula_of(ongoing_requests),
     "pools": formula_of(draft_pool),
     "": formula_of(draft_policy),
 }

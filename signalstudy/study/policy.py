@@ -16,7 +16,7 @@ from signalstudy.scalers.promql import alive, one_value
 from signalstudy.study.grafana import signal_promql, stated_queries
 from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
-from signalstudy.threshold.planner import planner_thresholds
+from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -58,7 +58,7 @@ def policy_of(
 
 
 def _with_planner(policy: Policy, study: ServiceStudy) -> Policy:
-    """Add the thresholds of Dynamo's planner to the evidence, which its exporter reads."""
+    """Add what Dynamo's planner and Ray Serve scale on to the evidence, for their exporters."""
     if study.timeline is None:
         return policy
     document = copy.deepcopy(policy.document)
@@ -70,6 +70,7 @@ def _with_planner(policy: Policy, study: ServiceStudy) -> Policy:
         scale_in_tolerance=spec["proportional"]["scaleInTolerance"],
         fewest={pool: section["minReplicas"] for pool, section in spec["pools"].items()},
     )
+    found |= ongoing_requests(study.timeline, study.threshold)
     spec["evidence"] += [trail_entry(name, estimate) for name, estimate in found.items()]
     return replace(policy, document=document)
 

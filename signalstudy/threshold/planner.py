@@ -1,4 +1,6 @@
-"""What NVIDIA Dynamo's planner scales on, at the targets: queued prompt tokens and KV occupancy.
+"""What scalers that read no signal of ours scale on, at the targets of a study.
+
+NVIDIA Dynamo's planner: queued prompt tokens and KV occupancy. Ray Serve: ongoing requests.
 
 Its thresholds are usually guessed. Here KV occupancy is read off the recording where a replica does
 the work at which the policy would act, and the queue from the TTFT objective: a request that finds
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 OCCUPANCY = "kv_cache_usage_ratio"
 QUEUE_UP, QUEUE_DOWN = "dynamo.prefillScaleUpQueueTokens", "dynamo.prefillScaleDownQueueTokens"
 CACHE_UP, CACHE_DOWN = "dynamo.decodeScaleUpKvRatio", "dynamo.decodeScaleDownKvRatio"
+RUNNING, ONGOING = "running_requests", "rayServe.{}.targetOngoingRequests"
 NEARBY = 0.15
 """Steps whose work per replica is within this share of a point speak for it."""
 FEWEST_STEPS, FEWEST_BLOCKS = 30, 4
@@ -108,6 +111,26 @@ def _cache(
         flat = f"KV occupancy hardly rises with work: {into.value:.3g} to {out.value:.3g}."
         return dict.fromkeys((CACHE_UP, CACHE_DOWN), unidentified(flat))
     return {CACHE_UP: out, CACHE_DOWN: _lower(into, out, fewest)}
+
+
+def ongoing_requests(timeline: Timeline, threshold: Threshold) -> dict[str, Estimate]:
+    """Give the requests that a replica works on at its target, by name: what Ray Serve scales on.
+
+    Read off the recording, as occupancy is; by Little's law it moves with the length of answers.
+    """
+    found = {}
+    for name, pool in timeline.pools.items():
+        target, work = _target(threshold, name), work_of(pool)
+        series = pool.signals.get(RUNNING)
+        if target is None or isinstance(work, str) or series is None:
+            continue
+        known = np.isfinite(work.per_replica) & np.isfinite(series.values) & timeline.usable
+        known &= np.nan_to_num(pool.ready_replicas) > 0
+        blocks = (timeline.time_seconds // BLOCK_SECONDS).astype(np.int64)[known]
+        counts = series.values[known] / pool.ready_replicas[known]
+        at = target.value or 0.0
+        found[ONGOING.format(name)] = _level(counts, work.per_replica[known], blocks, at)
+    return found
 
 
 def _level(values: Floats, work: Floats, blocks: NDArray[np.int64], at: float) -> Estimate:

@@ -313,6 +313,19 @@ def test_dynamo_scales_one_pool_by_its_occupancy():
 def test_ray_serve_scales_on_ongoing_requests_or_not_at_all():
     with pytest.raises(ExportError, match="scales on ongoing requests only"):
         export(policy(), "ray-serve")
+    made = policy()
+    made.document["spec"]["evidence"] = [
+        {"number": "rayServe.decode.targetOngoingRequests", "value": 12.4, "status": "ok",
+         "method": "mean of 300 steps"},
+        {"number": "rayServe.prefill.targetOngoingRequests", "value": 0.7, "status": "ok"},
+    ]  # fmt: skip
+    text = export(made, "ray-serve")
+    (document,) = documents(text)
+    targets = {one["name"]: one["autoscaling_config"]["target_ongoing_requests"]
+               for one in document["applications"][0]["deployments"]}  # fmt: skip
+    assert targets == {"Decode": 12.4, "Prefill": 1.0}
+    assert "# decode, target_ongoing_requests: mean of 300 steps" in text
+    assert "does not follow this policy's signal" in text
     (document,) = documents(export(unified("running_requests", 16.0, None), "ray-serve"))
     (deployment,) = document["applications"][0]["deployments"]
     assert deployment["autoscaling_config"]["target_ongoing_requests"] == 16.0

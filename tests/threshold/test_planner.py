@@ -12,6 +12,7 @@ from signalstudy.threshold.planner import (
     CACHE_UP,
     QUEUE_DOWN,
     QUEUE_UP,
+    ongoing_requests,
     planner_thresholds,
 )
 from signalstudy.timeline.timeline import SignalSeries
@@ -117,3 +118,12 @@ def test_work_that_was_never_done_tells_nothing():
     told = found(service(), targets(decode=9000.0, prefill=2500.0))
     assert "hardly in the data" in told[CACHE_UP].note
     assert told[QUEUE_UP].status == "ok"
+
+
+def test_ongoing_requests_are_those_of_a_replica_at_its_target():
+    # planted: one running request for every 50 tokens a second
+    told = ongoing_requests(service().timeline, targets())
+    assert told["rayServe.decode.targetOngoingRequests"].value == pytest.approx(24.0, rel=0.03)
+    assert told["rayServe.prefill.targetOngoingRequests"].value == pytest.approx(50.0, rel=0.03)
+    nothing = replace(targets(), pool_targets={}, capacities={})
+    assert ongoing_requests(service().timeline, nothing) == {}
