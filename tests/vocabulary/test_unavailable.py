@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from signalstudy.evidence.unavailable import unavailable_signals
+from signalstudy.vocabulary.unavailable import unavailable_signals
 
 
 def missing(present, named=None):
