@@ -10,7 +10,7 @@ from signalstudy.policy.rules import compile_policy
 from signalstudy.policy.state import Observation, Reading, State
 from signalstudy.scalers.export import SCALERS, export
 from tests.scalers import documented
-from tests.scalers.policies import guarded, policy, two_signals
+from tests.scalers.policies import GUARDS, guarded, policy, two_signals
 
 DRAWS = 10_000
 TOKENS, UNCACHED = "decode.decode_tokens_per_second", "prefill.prefill_uncached_tokens_per_second"
@@ -99,8 +99,10 @@ def test_a_total_bounds_tolerances_steps_and_the_ratio_give_what_the_policy_deci
     assert compared > 1.5 * DRAWS
 
 
-def test_kedas_formula_holds_every_guard_of_the_policy():
-    whole = guarded()
+@pytest.mark.parametrize("made", [guarded, lambda: two_signals(guards=GUARDS)],
+                         ids=["one_driver", "two_signals"])  # fmt: skip
+def test_kedas_formula_holds_every_guard_of_the_policy(made):
+    whole = made()
     text, rules = export(whole, "keda"), compile_policy(whole)
     by_name, own = documented.objects(text, "ScaledObject"), modules("keda", text)
     raised = 0
@@ -109,7 +111,7 @@ def test_kedas_formula_holds_every_guard_of_the_policy():
         for pool, document in by_name.items():
             plain = documented.keda(document, now[pool], metrics(values))
             assert read is None or plain == read[pool]
-            if not is_driven_only(rules, now, values, pool):
+            if rules.band is not None or not is_driven_only(rules, now, values, pool):
                 assert plain == wanted[pool], (pool, now, values)
                 raised += plain > now[pool]
     assert raised > DRAWS / 4

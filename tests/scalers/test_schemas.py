@@ -12,14 +12,24 @@ from jsonschema import Draft202012Validator
 from signalstudy.scalers.export import SCALERS, export
 from signalstudy.scalers.manifest import manifest_schema
 from signalstudy.vocabulary.errors import ConfigurationError
-from tests.scalers.policies import FLOORS, guarded, of_the_planner, policy, ref, unified
+from tests.scalers.policies import (
+    FLOORS,
+    GUARDS,
+    guarded,
+    of_the_planner,
+    policy,
+    ref,
+    two_signals,
+    unified,
+)
+from tests.scalers.test_export import with_evidence
 
 MADE = {
-    "hpa": [policy()],
-    "keda": [policy(), guarded(schedule=FLOORS)],
-    "aibrix": [policy(schedule=FLOORS)],
-    "kthena": [policy(), unified("decode_tokens_per_second", 1890.0, "sum(x)")],
-    "dynamo": [of_the_planner()],
+    "hpa": [policy(), two_signals()],
+    "keda": [policy(), guarded(schedule=FLOORS), two_signals(guards=GUARDS)],
+    "aibrix": [policy(schedule=FLOORS), two_signals()],
+    "kthena": [policy(), two_signals(), unified("decode_tokens_per_second", 1890.0, "sum(x)")],
+    "dynamo": [of_the_planner(), with_evidence(policy())],
     "ray-serve": [unified("running_requests", 16.0, None)],
 }
 
@@ -45,8 +55,8 @@ def objects(scaler):
 @pytest.mark.parametrize("version", ["1.35", "1.37"])
 @pytest.mark.parametrize(
     "made",
-    [policy(), unified("gpu_utilization_ratio", 0.6, "avg(x)", "intensive")],
-    ids=["joint", "intensive"],
+    [policy(), two_signals(), unified("gpu_utilization_ratio", 0.6, "avg(x)", "intensive")],
+    ids=["joint", "two_signals", "intensive"],
 )
 def test_kubernetes_takes_the_hpa_and_the_adapters_configmap(version, made):
     documents = [d for d in yaml.safe_load_all(export(made, "hpa")) if d]
