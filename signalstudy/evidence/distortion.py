@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.response import left_out_residuals
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate, not_applicable
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 LEAST_MOVEMENT_RATIO = 0.05
 TERCILES = 3
-HISTOGRAM_BINS = 100
+HIT_BINS = 20
+OUTLIER_DEVIATIONS = 10.0
 LEAST_WORK_QUANTILE = 0.05
 FEWEST_STEPS = 60
 
@@ -30,6 +32,8 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
 
     The median of signal / work in each tercile, (max - min) / median of the three; work is the
     reference, uncached tokens where they are known (methods 7.1). 0: the cache does not matter.
+    The hit ratios that were visited are kept, as demand is for shapes: when the cache was warm is
+    known, not chance.
     """
     hits = prepared.smooth_shared(prepared.view.hit_ratio)
     if not np.isfinite(hits).any():
@@ -39,7 +43,7 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     thirds = prepared.shared.once(
         "thirds", lambda: _thirds(hits, work), hits, work, known=prepared.known
     )
-    known, group, low, high = thirds.known, thirds.group, thirds.low, thirds.high
+    known, low, high = thirds.known, thirds.low, thirds.high
     if known.sum() < FEWEST_STEPS:
         raise NotEnoughDataError(
             f"Only {known.sum()} steps hold the signal, work and the cache hit ratio; at least "
@@ -50,22 +54,19 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
             f"The cache hit ratio hardly moves: {low:.2f} to {high:.2f} in 80 % of the time."
         )
     per_work = signal[known] / work[known]
-    histogram, centres = _histogram(prepared, per_work, group, known)
     medians = np.array(
-        [float(np.median(per_work[group == k])) for k in range(int(group.max()) + 1)]
+        [float(np.median(per_work[thirds.group == k])) for k in range(thirds.levels.size)]
     )
     middle = float(np.median(medians))
     if middle == 0.0:
         raise NotEnoughDataError("The signal is zero most of the time, whatever the cache does.")
-    flat = histogram.reshape(histogram.shape[0], -1)
-    resampled = (prepared.blocks.weights @ flat).reshape(-1, *histogram.shape[1:])
     return bootstrapped(
         float(np.ptp(medians)) / abs(middle),
-        _distortion(_medians(resampled, centres)),
+        _distortion(medians + _strayed(prepared, per_work, thirds)),
         prepared.blocks,
         bounds=(0.0, np.inf),
         reflected=True,
-        method="tercile medians of signal per work, block bootstrap",
+        method="tercile medians of signal per work; what hits do not explain redrawn by block",
         note=f"signal per work of {', '.join(f'{m:.4g}' for m in medians)} from the lowest to the "
         f"highest third of hit ratios ({low:.2f} to {high:.2f}), {prepared.shape_note}",
     )
@@ -75,11 +76,15 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
 class _Thirds:
     """Where hits and work are `known` (n,), the third of hits of each of those steps (m,).
 
-    `low`, `high`: 10 % and 90 % quantile of the hits, 0 and 0 where there are too few steps.
+    `levels` (thirds,): mean hits of each. `hits` (m,), and the quantile bin of each (m,). `low`,
+    `high`: 10 % and 90 % quantile of the hits, 0 and 0 where there are too few steps.
     """
 
     known: NDArray[np.bool_]
     group: NDArray[np.intp]
+    levels: Floats
+    hits: Floats
+    bins: NDArray[np.intp]
     low: float
     high: float
 
@@ -91,9 +96,15 @@ def _thirds(hits: Floats, work: Floats) -> _Thirds:
     least = float(np.quantile(work[known], LEAST_WORK_QUANTILE)) if known.any() else 0.0
     known &= np.where(known, work, 0.0) > max(least, 0.0)
     if known.sum() < FEWEST_STEPS:
-        return _Thirds(known, np.empty(0, dtype=np.intp), 0.0, 0.0)
-    low, high = np.quantile(hits[known], (0.1, 0.9)).tolist()
-    return _Thirds(known, _third_of(hits[known]), low, high)
+        none = np.empty(0, dtype=np.intp)
+        return _Thirds(known, none, np.empty(0), np.empty(0), none, 0.0, 0.0)
+    found = hits[known]
+    low, high = np.quantile(found, (0.1, 0.9)).tolist()
+    group = _third_of(found)
+    levels = np.bincount(group, found) / np.bincount(group)
+    edges = np.unique(np.quantile(found, np.arange(1, HIT_BINS) / HIT_BINS))
+    bins = np.unique(np.searchsorted(edges, found, side="right"), return_inverse=True)[1]
+    return _Thirds(known, group, levels, found, np.asarray(bins, dtype=np.intp), low, high)
 
 
 def _third_of(values: Floats) -> NDArray[np.intp]:
@@ -109,33 +120,28 @@ def _third_of(values: Floats) -> NDArray[np.intp]:
     return np.asarray(np.searchsorted(begins, values, side="right"), dtype=np.intp)
 
 
-def _histogram(
-    prepared: Prepared, per_work: Floats, group: NDArray[np.intp], known: NDArray[np.bool_]
-) -> tuple[Floats, Floats]:
-    """Count steps by block, third and quantile bin of signal per work; and the bins' medians."""
-    order = np.argsort(per_work)
-    ordered = per_work[order]
-    places = (np.arange(HISTOGRAM_BINS) + 0.5) / HISTOGRAM_BINS * (ordered.size - 1)
-    left = places.astype(np.intp)
-    right = np.minimum(left + 1, ordered.size - 1)
-    centres = np.unique(ordered[left] + (places - left) * (ordered[right] - ordered[left]))
-    edges = (centres[1:] + centres[:-1]) / 2.0
-    above = np.zeros(ordered.size + 1, dtype=np.intp)
-    np.add.at(above, np.searchsorted(ordered, edges, side="right"), 1)
-    shape = (prepared.blocks.count, int(group.max()) + 1, centres.size)
-    cell = (prepared.blocks.of_step[known] * shape[1] + group)[order]
-    cell = cell * centres.size + np.cumsum(above[:-1])
-    counts = np.bincount(cell, minlength=int(np.prod(shape)))
-    return counts.reshape(shape).astype(np.float64), centres
+def _strayed(prepared: Prepared, per_work: Floats, thirds: _Thirds) -> Floats:
+    """Say how far each third's level strays in each resample (replicates, thirds).
 
-
-def _medians(histogram: Floats, centres: Floats) -> Floats:
-    """Weighted medians of histograms (replicates, thirds, bins), NaN where one is empty."""
-    running = histogram.cumsum(axis=2)
-    total = running[:, :, -1:]
-    place = (running < total / 2.0).sum(axis=2)
-    found = centres[np.minimum(place, centres.size - 1)]
-    return np.where(total[:, :, 0] > 0.0, found, np.nan)
+    Residuals from the broken line through the means of signal per work in bins of hits, summed by
+    block and third, each block's part as large as the error it stands for (HC2).
+    """
+    counts = np.bincount(thirds.bins)
+    levels, means = (np.bincount(thirds.bins, of) / counts for of in (thirds.hits, per_work))
+    left = per_work - np.interp(thirds.hits, levels, means)
+    most = OUTLIER_DEVIATIONS * 1.4826 * float(np.median(np.abs(left)))
+    if most > 0.0:
+        left = np.clip(left, -most, most)
+    blocks = prepared.blocks
+    shape = (blocks.count, thirds.levels.size)
+    cell = blocks.of_step[thirds.known] * shape[1] + thirds.group
+    steps, sums = (
+        np.bincount(cell, of, minlength=int(np.prod(shape))).reshape(shape).astype(np.float64)
+        for of in (None, left)
+    )
+    residuals = left_out_residuals(steps, sums, thirds.levels)
+    redrawn = blocks.weights @ residuals - residuals.sum(axis=0)
+    return np.asarray(redrawn / steps.sum(axis=0), dtype=np.float64)
 
 
 def _distortion(medians: Floats) -> Floats:
