@@ -1,4 +1,4 @@
-"""What the study says of the sample that ships: the cache moves one service and rests in the other."""
+"""What the study says of the sample that ships: the cache moves one service, and rests in one."""
 
 from __future__ import annotations
 
