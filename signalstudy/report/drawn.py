@@ -34,6 +34,7 @@ _IN_THE_RANKING = {"proportional": 8, "guard": 5, "rejected": 5, "undetermined":
 """How many signals of each verdict are drawn over time, against demand, and in the ranking."""
 
 _FEWEST_SHOWN = 3
+_FELT = ("ttft_", "tbt_")
 _QUANTILE = re.compile(r"_(p\d+|mean)_seconds$")
 
 
@@ -106,6 +107,8 @@ def _within(signals: list[RankedSignal], quota: dict[str, int]) -> list[RankedSi
         here = [signal for signal in signals if signal.verdict == verdict]
         if verdict == "rejected":
             here.sort(key=lambda signal: signal.signal not in _HARDWARE)
+        if verdict == "guard":  # what users feel, where the verdict names it: the cliff is there
+            here.sort(key=lambda s: (not s.signal.startswith(_FELT), s.pool == "gateway"))
         chosen += _varied(here)[:most]
     return chosen
 

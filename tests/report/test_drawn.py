@@ -61,3 +61,16 @@ def test_the_guards_shown_are_of_different_latencies_first(studies):
         "tbt_mean_seconds",
         "waiting_requests",
     }
+
+
+def test_the_cliff_that_users_feel_is_drawn_before_other_guards(studies):
+    service = studies.make_service()
+    guard = service.ranking.signals[4]
+    names = ("kv_cache_usage_ratio", "running_requests", "waiting_requests", "ttft_p99_seconds")
+    signals = tuple(replace(guard, signal=name, verdict="guard") for name in names * 2)
+    shown = telling_signals(replace(service.ranking, signals=signals))
+    assert "ttft_p99_seconds" in {signal.signal for signal in shown[:5]}
+    most = tuple(replace(guard, signal=f"x{n}", verdict="guard") for n in range(9))
+    late = replace(guard, signal="ttft_p99_seconds", verdict="guard")
+    shown = telling_signals(replace(service.ranking, signals=(*most, late)))
+    assert late in shown
