@@ -93,13 +93,11 @@ class Levels:
 
     def curve(self, y_sums: Floats, without: int | None) -> tuple[Floats, Floats]:
         """Fit a monotone curve to all folds, or all but one: its levels and heights."""
-        counts, x, y = (
-            sums.sum(axis=0) - (0.0 if without is None else sums[without])
-            for sums in (self.counts, self.x_sums, y_sums)
-        )
-        seen = counts > 0.0
+        folds = [fold for fold in range(self.counts.shape[0]) if fold != without]
+        counts, x, y = (sums[folds].sum(axis=0) for sums in (self.counts, self.x_sums, y_sums))
+        seen = np.flatnonzero(counts)
         counts, x, y = counts[seen], x[seen] / counts[seen], y[seen] / counts[seen]
-        middle = float(np.average(y, weights=counts))
+        middle = float(counts @ y) / float(counts.sum())
         rises = float((counts * x * (y - middle)).sum()) >= 0.0
         curve = isotonic_regression(y, weights=counts, increasing=rises).x
         return x, np.asarray(curve, dtype=np.float64)

@@ -287,16 +287,18 @@ def monotone(means: Floats, weights: Floats, rising: bool) -> Floats:
     totals, sums = np.cumsum(weight, axis=0), np.cumsum(weight * values, axis=0)
     is_whole = bool((weight > 0.0).all())
     fits = np.full(values.shape, -np.inf)
+    room = np.empty(values.shape)
     for first in range(values.shape[0]):
         total = totals[first:] - (totals[first - 1] if first else 0.0)
-        run_means = sums[first:] - (sums[first - 1] if first else 0.0)
+        run_means = np.subtract(sums[first:], sums[first - 1] if first else 0.0, out=room[first:])
         if is_whole:
             run_means /= total
         else:
             # Runs of empty bins bound nothing.
             some = total > 0.0
             run_means = np.where(some, run_means / np.where(some, total, 1.0), np.inf)
-        lowest = np.minimum.accumulate(run_means[::-1], axis=0)[::-1]
+        lowest = run_means[::-1]
+        lowest = np.minimum.accumulate(lowest, axis=0, out=lowest)[::-1]
         if not is_whole:
             lowest = np.where(np.isinf(lowest), -np.inf, lowest)
         np.maximum(fits[first:], lowest, out=fits[first:])
