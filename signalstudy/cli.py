@@ -294,7 +294,7 @@ def lint_files(
 @click.option("--on", required=True, type=Path, metavar="STUDY.TOML", help="Whose demand.")
 @click.option("--engine", default="recorded", help="recorded (demand) or dynamo (requests).")
 @click.option("--trace", type=Path, metavar="FILE", help="dynamo: requests, .jsonl or .parquet.")
-@click.option("--profile", type=Path, metavar="FILE.npz", help="dynamo: how long passes last.")
+@click.option("--profile", metavar="FILE.npz", help="dynamo: timing; or aiconfigurator:MODEL@GPU.")
 @click.option("--scale", default=1.0, help="dynamo: times the requests of the trace.")
 @click.option("--jobs", type=click.IntRange(1), help="dynamo: runs side by side.")
 @click.option("--from", "since", metavar="TIME", help="Replay from this time (ISO 8601, UTC).")

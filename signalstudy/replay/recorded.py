@@ -69,8 +69,9 @@ def replay_policy(
     `startup_seconds`, `gpus_per_replica`: where neither the recording nor its policy says.
     `inventory`: a file of GPUs and switches in which every decision has to find its place.
     For the engine "dynamo" alone, `trace`: the requests, a Mooncake or request log file (default:
-    drawn from the study); `profile`: the timing, an NPZ (default: fitted to the study); `scale`:
-    times the requests; `jobs`: runs side by side (default: the processors).
+    drawn from the study); `profile`: the timing, an NPZ or "aiconfigurator:MODEL@GPU" (default:
+    fitted to the study); `scale`: times the requests; `jobs`: runs side by side (default: the
+    processors).
     """
     rivals = check_names(engine, against)
     if draws < 0:

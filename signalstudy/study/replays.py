@@ -44,7 +44,7 @@ def replay_files(
     candidates: bool = False,
     inventory: Path | None = None,
     trace: Path | None = None,
-    profile: Path | None = None,
+    profile: str | Path | None = None,
     scale: float = 1.0,
     jobs: int | None = None,
     progress: Callable[[str], None] = lambda _: None,

@@ -14,6 +14,7 @@ from signalstudy.replay.engine.profile import Profile, read_profile
 from signalstudy.replay.engine.resample import resample
 from signalstudy.replay.engine.run import Fleet, Job, job_of
 from signalstudy.replay.engine.score import STEP_SECONDS, steps_of, work_per_step
+from signalstudy.replay.engine.silicon import is_named_model, profile_of
 from signalstudy.replay.engine.timing import fit_profile
 from signalstudy.replay.engine.trace import Trace, read_trace
 from signalstudy.replay.engine.view import view_of
@@ -162,7 +163,22 @@ def _busiest(trace: Trace) -> Trace:
 def _profile(profile: str | Path | Profile | None, grounds: Grounds) -> Profile:
     if isinstance(profile, Profile):
         return profile
-    return fit_profile(grounds) if profile is None else read_profile(Path(profile))
+    if profile is None:
+        return fit_profile(grounds)
+    if is_named_model(str(profile)):
+        return profile_of(str(profile), _tensor_parallel(grounds))
+    return read_profile(Path(profile))
+
+
+def _tensor_parallel(grounds: Grounds) -> int:
+    """Give the GPUs of a replica, over which a named model is spread."""
+    counts = {max(round(pool.gpus), 1) for pool in grounds.pools.values()}
+    if len(counts) > 1:
+        raise ConfigurationError(
+            "--profile: the pools have replicas of different sizes "
+            f"({', '.join(map(str, sorted(counts)))} GPUs); give an NPZ."
+        )
+    return counts.pop()
 
 
 def _started(job: Job, grounds: Grounds, bears: Mapping[str, float]) -> Job:
