@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.lint.finding import error
 from signalstudy.lint.motion import motion_findings
-from signalstudy.lint.objects import current_version, keda_findings, key_findings
+from signalstudy.lint.objects import (
+    current_version,
+    keda_findings,
+    key_findings,
+    without_unknown,
+)
 from signalstudy.lint.others import (
     aibrix_findings,
     dynamo_findings,
@@ -114,9 +119,13 @@ def _checked(
         own = list(policy_findings(policy, where, facts, now))
     else:
         document, own = current_version(document, kind, where)
-        own = own or list(key_findings(document, kind, where))
-        if any(one.severity == "error" and one.check != "version" for one in own):
+        if any(one.check != "version" for one in own):
+            return [], own  # it is of another time
+        own += key_findings(document, kind, where)
+        judged = without_unknown(document, kind)
+        if judged is None:
             return [], own  # what is misspelt cannot be judged
+        document = judged
         size, judge = JUDGES[kind]
         fleets = size(document, where)
         own += judge(document, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,21 @@ def key_findings(document: Mapping[str, Any], scaler: str, where: str) -> Iterat
             yield warning("key", place, f"{_sentence(fault)} The block is not validated.")
             continue
         yield error(_check(fault), place, _sentence(fault))
+
+
+def without_unknown(document: Mapping[str, Any], scaler: str) -> Mapping[str, Any] | None:
+    """Give an object without the keys that nobody reads, None where more than that is wrong."""
+    kept = copy.deepcopy(dict(document))
+    for fault in Draft202012Validator(manifest_schema(scaler)).iter_errors(document):
+        if fault.validator != "additionalProperties" or not isinstance(fault.schema, dict):
+            return None
+        place: Any = kept
+        for part in fault.absolute_path:
+            place = place[part]
+        known = fault.schema.get("properties", {})
+        for name in [name for name in place if name not in known]:
+            del place[name]
+    return kept
 
 
 def _check(fault: ValidationError) -> str:
