@@ -16,6 +16,7 @@ from signalstudy.scalers.promql import alive, one_value
 from signalstudy.study.grafana import signal_promql, stated_queries
 from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
+from signalstudy.threshold.counts import WORK_SIGNALS
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -182,7 +183,11 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
             ),
             observed_min_replicas=low,
             observed_max_replicas=high,
-            peak_demand_per_second=_peak(study.timeline.pools[name], study.timeline.step_seconds),
+            peak_demand_per_second=peak_per_second(
+                study.timeline.pools[name],
+                study.timeline.step_seconds,
+                study.threshold.signal if name == study.threshold.pool else "",
+            ),
         )
     return inputs
 
@@ -196,12 +201,22 @@ def _extent(values: Floats) -> tuple[float | None, float | None]:
     return (float(known.min()), float(known.max())) if known.size else (None, None)
 
 
-def _peak(pool: PoolTimeline, step_seconds: float) -> float | None:
-    """Give the largest demand sustained for a minute, in the unit of the pool's work."""
-    if pool.demand is None or pool.demand.unit != "tokens":
-        return None
+def peak_per_second(pool: PoolTimeline, step_seconds: float, signal: str) -> float | None:
+    """Give the largest demand sustained for a minute, in the unit of the pool's signal.
+
+    Demand is in tokens; a pool that follows requests is sized in requests, as they were served.
+    `signal`: what the pool follows, "" for its work.
+    """
     steps = max(round(PEAK_SECONDS / step_seconds), 1)
-    values = pool.demand.per_second
+    if signal and signal not in WORK_SIGNALS.get(pool.pool, ()):
+        series = pool.signals.get(signal)
+        if series is None or series.kind != "total":
+            return None
+        values = series.values
+    elif pool.demand is None or pool.demand.unit != "tokens":
+        return None
+    else:
+        values = pool.demand.per_second
     if values.size < steps:
         return None
     means = np.convolve(np.nan_to_num(values), np.full(steps, 1.0 / steps), mode="valid")
