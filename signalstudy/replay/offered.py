@@ -17,17 +17,19 @@ if TYPE_CHECKING:
     Booleans = NDArray[np.bool_]
 
 GAIN_BIN_SECONDS = 300.0
+USUAL_DEMAND = (0.25, 0.6)
 CENSORED_SHARE = 0.9
 """A bin in which the recording served less than this share of what was offered is censored."""
 
 
 def gain_of(timeline: Timeline, pool: PoolTimeline) -> float:
-    """Give the served work per unit of demand: the median over five-minute bins.
+    """Give the served work per unit of demand: the median over five-minute bins of usual demand.
 
     It is 1 where both count the same; with all prompt tokens offered and uncached ones served it
-    is what the prefix cache leaves to do.
+    is what the prefix cache leaves to do. Bins of high demand are left out: where a pool is
+    saturated it serves less, and that is no gain.
     """
-    if pool.demand is None or pool.served_per_second is None:
+    if pool.demand is None or pool.served_per_second is None or pool.pool != "prefill":
         return 1.0
     if pool.demand.unit == "requests" and work_name(pool) == "requests_per_second":
         return 1.0
@@ -37,8 +39,9 @@ def gain_of(timeline: Timeline, pool: PoolTimeline) -> float:
     counts = np.isfinite(offered + served) & (offered > 0)
     if not counts.any() or not served[counts].any():
         return 1.0
-    busy = counts & (offered >= np.median(offered[counts]))
-    return float(np.median(served[busy] / offered[busy])) or 1.0
+    low, high = np.quantile(offered[counts], USUAL_DEMAND)
+    usual = counts & (offered >= low) & (offered <= high)
+    return float(np.median(served[usual] / offered[usual])) or 1.0
 
 
 def residence_seconds(timeline: Timeline, pool: PoolTimeline) -> float:

@@ -66,7 +66,8 @@ class Run:
     difference between how full the two pools are.
     `given`: what a rival was given or found. `flags`: sentences about what went wrong.
     `late_ratio` (n,): share of each step's requests that miss. `worst_moments`: the worst first.
-    `placement`: None where no inventory bounds the run.
+    `placement`: None where no inventory bounds the run. `uncensored_gpu_hours`: of running and
+    starting replicas in the steps of `uncensored_attainment_ratio`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Run:
     late_ratio: Floats | None = field(default=None, repr=False)
     worst_moments: tuple[Moment, ...] = ()
     placement: Placement | None = None
+    uncensored_gpu_hours: Estimate | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the form of `signalstudy replay --format json`."""
@@ -92,6 +94,9 @@ class Run:
             "gpu_hours": self.gpu_hours.as_dict(),
             "slo_attainment_ratio": self.slo_attainment_ratio.as_dict(),
             "uncensored_attainment_ratio": self.uncensored_attainment_ratio.as_dict(),
+            "uncensored_gpu_hours": None
+            if self.uncensored_gpu_hours is None
+            else self.uncensored_gpu_hours.as_dict(),
             "minutes_over_capacity": self.minutes_over_capacity.as_dict(),
             "scale_events": None if events.value is None else round(events.value),
             "scale_events_interval": [events.low, events.high],
@@ -131,6 +136,11 @@ class Replay:
     time_seconds: Floats | None = field(default=None, repr=False)
     standings: tuple[Standing, ...] = ()
 
+    @property
+    def is_censored(self) -> bool:
+        """Whether the recording served less than was offered in some of the steps."""
+        return any("(censored)" in note for note in self.notes)
+
     def as_dict(self) -> dict[str, Any]:
         """Give the form of `signalstudy replay --format json` (contract, section 5)."""
         return {
@@ -165,6 +175,7 @@ class Replay:
                 "attainment": run.slo_attainment_ratio.value,
                 "attainment_low": run.slo_attainment_ratio.low,
                 "attainment_high": run.slo_attainment_ratio.high,
+                **(_uncensored(run) if self.is_censored else {}),
                 "minutes_over": run.minutes_over_capacity.value,
                 "scale_events": run.scale_events.value,
                 "pd_imbalance": run.pd_imbalance_ratio.value,
@@ -205,6 +216,14 @@ def _ranks(standing: Standing | None) -> dict[str, Any]:
     return {
         "study_rank": None if standing is None else standing.study_rank,
         "replay_rank": None if standing is None else standing.replay_rank,
+    }
+
+
+def _uncensored(run: Run) -> dict[str, Any]:
+    hours = run.uncensored_gpu_hours
+    return {
+        "gpu_hours_uncensored": None if hours is None else hours.value,
+        "attainment_uncensored": run.uncensored_attainment_ratio.value,
     }
 
 

@@ -42,6 +42,7 @@ class Score:
     scale_events: Floats
     pd_imbalance: Floats
     replica_seconds: dict[str, Floats]
+    uncensored_gpu_hours: Floats
     unplaced_hours: Floats
     fragmentation: Floats
     refused: Floats
@@ -89,6 +90,7 @@ def score(
         scale_events=moved.sum(axis=1).astype(float),
         pd_imbalance=_imbalance(draws, paths, step),
         replica_seconds=replica_seconds,
+        uncensored_gpu_hours=_uncensored_hours(grounds, draws, paths),
         unplaced_hours=_unplaced_hours(draws, paths, step),
         fragmentation=unknown if placed is None else placed.fragmentation(step_count),
         refused=unknown if placed is None else placed.refused.astype(float),
@@ -166,6 +168,15 @@ def _imbalance(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float)
     return np.asarray(np.abs(fill["prefill"] - fill["decode"]).mean(axis=1))
 
 
+def _uncensored_hours(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floats:
+    """Sum the GPU-hours of replicas running or starting in steps that are not censored."""
+    keep = ~grounds.censored
+    hours = np.zeros(draws.lanes)
+    for name, path in paths.items():
+        hours += path.asked[:, keep].sum(axis=1) * grounds.pools[name].gpus
+    return hours * grounds.step_seconds / 3600.0
+
+
 def _unplaced_hours(draws: Draws, paths: Mapping[str, PoolPath], step_seconds: float) -> Floats:
     """Sum the replica-hours for which there was no place, NaN where nothing bounds the fleet."""
     hours = np.zeros(draws.lanes)
@@ -195,7 +206,8 @@ def run_of(
     joined = {
         field: np.concatenate([getattr(score, field) for score in scores])
         for field in ("gpu_hours", "attainment", "uncensored_attainment", "minutes_over",
-                      "scale_events", "pd_imbalance", "unplaced_hours", "fragmentation", "refused")
+                      "scale_events", "pd_imbalance", "unplaced_hours", "fragmentation", "refused",
+                      "uncensored_gpu_hours")
     }  # fmt: skip
     return Run(
         name=name,
@@ -212,6 +224,7 @@ def run_of(
         flags=flags,
         pools={pool: pool_run(pool, path, grounds, draws) for pool, path in first.pools.items()},
         late_ratio=late,
+        uncensored_gpu_hours=_estimate(joined["uncensored_gpu_hours"]),
         placement=None
         if first.placed is None
         else Placement(

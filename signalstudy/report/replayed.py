@@ -82,7 +82,7 @@ def own_replay(service: ServiceStudy) -> tuple[Replay | None, str]:
 def replay_section(replay: Replay) -> ReplaySection:
     """Turn a Replay into what a page shows."""
     fields = dict(COLUMNS)
-    if any("censored" in note for note in replay.notes):
+    if replay.is_censored:
         fields[UNCENSORED] = "without censored minutes"
     ranks = ("study", "replay") if replay.standings else ()
     draws = f", {replay.draws} draws" if replay.draws else ", without draws"

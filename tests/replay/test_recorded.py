@@ -278,8 +278,15 @@ def test_censored_minutes_are_flagged_and_left_out_once():
     short = planted.policy("short", pools={"unified": planted.rule(1, 4)})
     replay = replayed(service, short)
     assert any("served less than was offered (censored)" in note for note in replay.notes)
+    # Demand is above 4444, so that less than nine tenths are served, in 44 % of the time.
+    hours = float(re.search(r"In ([0-9.]+) h the recording", " ".join(replay.notes))[1])
+    assert hours == pytest.approx(0.44 * 12.0, abs=0.3)
     run = by_name(replay)["short"]
     assert run.uncensored_attainment_ratio.value > run.slo_attainment_ratio.value + 0.05
+    assert 0.2 < run.uncensored_gpu_hours.value / run.gpu_hours.value < 0.8
+    row = next(row for row in replay.rows() if row["run"] == "short")
+    assert row["attainment_uncensored"] == run.uncensored_attainment_ratio.value
+    assert row["gpu_hours_uncensored"] == run.uncensored_gpu_hours.value
 
 
 def test_demand_made_of_served_work_is_said_to_be_a_lower_bound():
