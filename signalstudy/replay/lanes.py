@@ -227,6 +227,8 @@ class _Loop:
             for key, reading in readings.items():
                 value = np.broadcast_to(reading.value, block.steps.shape)[0]
                 self.witnessed[key][block.steps[0]] = value
+        for name, ready in block.ready.items():  # who waits for its own start-ups sees them
+            readings[f"{name}.ready_replicas"] = Reading(ready)
         return Observation(readings)
 
     def _read(self, seen: SignalStand, block: Block) -> Floats:

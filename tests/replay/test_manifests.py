@@ -172,3 +172,12 @@ def test_a_rival_whose_signal_is_not_there_is_left_out_of_all_and_an_error_by_na
     assert {"aibrix-kpa", "hpa-gpu-utilization", "clairvoyant"} <= names
     assert not {"keda-kv", "aibrix-apa", "kthena-ratio"} & names
     assert any("kthena-ratio is left out: there are not two pools" in one for one in replay.notes)
+
+
+def test_dynamo_holds_while_its_workers_start():
+    service = with_signals(planted.disaggregated(planted.steps(4000.0, 16000.0), 4.0))
+    paths, _ = paths_of(service, "dynamo-load", 0.8, start=4.0)
+    moves = np.flatnonzero(np.diff(paths["prefill"].asked[0]) > 0)
+    assert moves.size >= 2
+    # The start-up of 120 s passes between one worker and the next.
+    assert np.diff(moves).min() * STEP >= 120.0
