@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from signalstudy.evidence.gather import CHANGES
 from signalstudy.evidence.regimes import FEWEST_HOURS
 from signalstudy.ranking.gates import changed_for_good, is_never_proportional
 from signalstudy.ranking.phrases import evidence_in_brackets
 from signalstudy.ranking.rank import rank_signals
+from signalstudy.timeline.timeline import QualityCheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +149,21 @@ def with_regimes(ranking: Ranking, evidence: Evidence, regimes: tuple[Regime, ..
         for signal in ranking.signals
     )
     return replace(ranking, signals=signals, summary=f"{ranking.summary} {_summary(regimes)}")
+
+
+def noted_changes(
+    timeline: Timeline | None, regimes: tuple[Regime, ...]
+) -> tuple[QualityCheck, ...]:
+    """Say of each known change whether signals answered demand otherwise from then on."""
+    rows = []
+    for event in timeline.events if timeline is not None else ():
+        if event.kind in CHANGES:
+            is_cut = any(regime.started_with == event.note for regime in regimes)
+            said = "some signals answer" if is_cut else "no signal is seen to answer"
+            note = f"{event.note}, {_when(event.at_seconds)}: {said} demand otherwise since then"
+            status: Literal["warning", "note"] = "warning" if is_cut else "note"
+            rows.append(QualityCheck(f"{event.kind} of {event.pool}", status, note))
+    return tuple(rows)
 
 
 def _by_regime(signal: RankedSignal, regimes: tuple[Regime, ...]) -> str:

@@ -16,7 +16,7 @@ from signalstudy.evidence.gather import gather_evidence
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.study.apart import apart
 from signalstudy.study.policy import policy_of
-from signalstudy.study.regimes import study_regimes, with_regimes
+from signalstudy.study.regimes import noted_changes, study_regimes, with_regimes
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.telemetry.read import read_telemetry
 from signalstudy.telemetry.store import tool_version
@@ -136,7 +136,11 @@ def study_service(
         pd_ratio=pd_ratio,
         policy=None,
         policy_note="",
-        quality=(*apart(telemetry, service), *_quality(production, pressure_test, points)),
+        quality=(
+            *apart(telemetry, service),
+            *noted_changes(timeline, regimes),
+            *_quality(production, pressure_test, points),
+        ),
         regimes=regimes,
     )
     policy, note = policy_of(found, config, telemetry)

@@ -7,7 +7,7 @@ import pytest
 
 from signalstudy.evidence.gather import gather_evidence
 from signalstudy.ranking.rank import rank_signals
-from signalstudy.study.regimes import study_regimes, summarise_regime, with_regimes
+from signalstudy.study.regimes import noted_changes, study_regimes, summarise_regime, with_regimes
 from signalstudy.synthetic.as_timeline import timeline_of
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
@@ -69,6 +69,7 @@ def test_each_side_of_a_deploy_gets_its_own_verdict(steady, event):
     assert ("when version 1 gave way to 2" in ranking.summary) == event
     for regime in regimes:
         assert regime.ranking.best.signal == "decode_tokens_per_second"
+    assert [row.status for row in noted_changes(timeline, regimes)] == ["warning"] * event
 
 
 def test_a_gain_that_doubles_leaves_the_whole_undetermined_and_each_part_proportional(steady):
@@ -88,3 +89,6 @@ def test_an_event_that_changed_nothing_cuts_nothing(steady):
     timeline, _ = deployed(steady, "sm_activity_ratio", lambda x: x)
     assert timeline.events
     assert study(timeline)[1] == ()
+    [row] = noted_changes(timeline, ())
+    assert (row.check, row.status) == ("version of decode", "note")
+    assert "no signal is seen to answer demand otherwise" in row.note
