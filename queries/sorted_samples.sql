@@ -1,6 +1,6 @@
--- All samples of the series that a study uses, day by day, in the order of the series' places.
+-- Samples of the series that a study uses in some days, day by day, in the order of their places.
 -- reads: samples, places
--- needs: nothing
+-- needs: $first_ms, $end_ms
 -- returns: place, time_ms, value
 SELECT
     places.place,
@@ -8,6 +8,7 @@ SELECT
     samples.value
 FROM samples
 INNER JOIN places ON samples.key = places.key
+WHERE samples.time_ms >= $first_ms AND samples.time_ms < $end_ms
 ORDER BY
     places.service_number,
     CAST(floor(samples.time_ms / 86400000.0) AS INTEGER),

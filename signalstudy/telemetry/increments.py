@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 ROWS_AT_ONCE = 500_000
+SORTED_AT_ONCE = 3_000_000
+"""Samples; a stretch is as many days as hold no more, or one day."""
 LARGEST_VALUE = 1e18  # beyond stands no measurement
 GPU_BLANK = 2_147_483_632  # DCGM writes blanks as numbers from 0x7ffffff0 on
 LONGEST_RATE = 2.5  # cadences of which a mean per second speaks at most: a gap is not known
@@ -115,11 +117,11 @@ def write_increments(
     shifted = _Shifted(places, _cadences(connection, places))
     writer = _PartWriter(folder, places)
     try:
-        for place, time_ms, value in _slices(connection, places):
-            service = int(places.service[place[0]])
-            writer.write(
-                service, int(time_ms[0]) // DAY_MS, shifted(place, time_ms, value), progress
-            )
+        for stretch in _stretches(connection):
+            progress(f"writing {_date(stretch[0] // DAY_MS)} and on")
+            for place, time_ms, value in _slices(connection, places, stretch):
+                service, day = int(places.service[place[0]]), int(time_ms[0]) // DAY_MS
+                writer.write(service, day, shifted(place, time_ms, value))
     finally:
         writer.close()
     facts = shifted.counts.facts(places.key)
@@ -151,24 +153,40 @@ def _cadences(connection: duckdb.DuckDBPyConnection, places: Places) -> Floats:
     return found
 
 
+def _stretches(connection: duckdb.DuckDBPyConnection) -> list[tuple[int, int]]:
+    """Cut the history into stretches of whole days that can be sorted at once: [first, end)."""
+    found: list[tuple[int, int]] = []
+    size = SORTED_AT_ONCE
+    for day, samples in run_query(connection, "samples_of_days").fetchall():
+        if size + samples > SORTED_AT_ONCE:
+            found.append((day * DAY_MS, (day + 1) * DAY_MS))
+            size = samples
+        else:
+            found[-1] = (found[-1][0], (day + 1) * DAY_MS)
+            size += samples
+    return found
+
+
 def _slices(
-    connection: duckdb.DuckDBPyConnection, places: Places
+    connection: duckdb.DuckDBPyConnection, places: Places, stretch: tuple[int, int]
 ) -> Iterator[tuple[Integers, Integers, Floats]]:
     """Give samples in order, whole groups of series of one service and day together."""
+    first_ms, end_ms = stretch
+    samples = run_query(connection, "sorted_samples", first_ms=first_ms, end_ms=end_ms)
     held: list[tuple[Integers, Integers, Floats]] = []
-    for batch in run_query(connection, "sorted_samples").to_arrow_reader(ROWS_AT_ONCE):
+    for batch in samples.to_arrow_reader(ROWS_AT_ONCE):
         # by way of polars: an Arrow column that turns into an array imports pandas first
         arrays = [column.to_numpy() for column in pl.DataFrame(batch)]
         held.append((arrays[0], arrays[1], arrays[2]))
         place, time_ms, value = (np.concatenate(part) for part in zip(*held, strict=True))
         is_new = np.diff(places.group[place]) != 0
-        day = time_ms // DAY_MS
-        cuts = np.flatnonzero((np.diff(places.service[place]) != 0) | (np.diff(day) != 0)) + 1
-        whole = np.flatnonzero(is_new | (np.diff(day) != 0)) + 1
+        is_next = np.diff(time_ms // DAY_MS) != 0
+        whole = np.flatnonzero(is_new | is_next) + 1
         if whole.size == 0:
             held = [(place, time_ms, value)]
             continue
         end = int(whole[-1])
+        cuts = np.flatnonzero((np.diff(places.service[place]) != 0) | is_next) + 1
         edges = [0, *cuts[cuts < end].tolist(), end]
         for first, behind in pairwise(edges):
             yield place[first:behind], time_ms[first:behind], value[first:behind]
@@ -265,6 +283,10 @@ class _Shifted:
         return place[kept], time_ms[kept], found[kept], lasting[kept]
 
 
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat()
+
+
 class _PartWriter:
     """Writes one Parquet part a service and day; slices come in the order of the parts."""
 
@@ -280,18 +302,14 @@ class _PartWriter:
         service: int,
         day: int,
         found: tuple[Integers, Integers, Floats, Integers],
-        progress: Callable[[str], None],
     ) -> None:
         place, time_ms, value, interval = found
         if place.size == 0:
             return
         if self.writer is None or self.open != (service, day):
             self.close()
-            if self.open is None or self.open[0] != service:
-                progress(f"writing {self.places.services[service]}")
             self.folders[service].mkdir(parents=True, exist_ok=True)
-            date = datetime.fromtimestamp(day * DAY_MS / 1000, UTC).date().isoformat()
-            path = self.folders[service] / f"{date}.parquet"
+            path = self.folders[service] / f"{_date(day)}.parquet"
             self.writer = pq.ParquetWriter(path, PART, compression="zstd")
             self.open = (service, day)
         columns = [self.places.key[place], time_ms, value, interval]

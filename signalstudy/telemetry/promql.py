@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 OPERATORS = ("=", "!=", "=~", "!~")
 """In the order of their numbers in a remote read."""
 NAME = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*")
-MATCHER = re.compile(
-    r"""\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')\s*"""
-)
+TEXT = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+MATCHER = re.compile(rf"""\s*([a-zA-Z_][a-zA-Z0-9_]*|{TEXT})\s*(=~|!~|!=|=)\s*{TEXT}\s*""")
+QUOTED_NAME = re.compile(rf"\s*{TEXT}\s*(?=,|$)")
+CLASSIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 REGEX_SPECIAL = re.compile(r"([.+*?()|\[\]{}^$\\])")
 
@@ -43,11 +44,14 @@ def parse_selector(text: str, place: str) -> tuple[Matcher, ...]:
             raise _no_selector(text, place)
         rest = rest[1:-1].strip()
         while rest:
-            one = MATCHER.match(rest)
-            if one is None:
+            if one := QUOTED_NAME.match(rest):  # since version 3, for names of any letters
+                found.append(Matcher("__name__", "=", _unquoted(one.group(1))))
+            elif one := MATCHER.match(rest):
+                label = one.group(1)
+                label = _unquoted(label) if label[0] in "'\"" else label
+                found.append(Matcher(label, one.group(3), _unquoted(one.group(4))))
+            else:
                 raise _no_selector(text, place)
-            value = re.sub(r"\\(.)", lambda e: ESCAPED.get(e[1], e[1]), one.group(3)[1:-1])
-            found.append(Matcher(one.group(1), one.group(2), value))
             rest = rest[one.end() :]
             if rest and not rest.startswith(","):
                 raise _no_selector(text, place)
@@ -55,6 +59,10 @@ def parse_selector(text: str, place: str) -> tuple[Matcher, ...]:
     if not found:
         raise _no_selector(text, place)
     return tuple(found)
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", lambda e: ESCAPED.get(e[1], e[1]), text[1:-1])
 
 
 def _no_selector(text: str, place: str) -> ConfigurationError:
@@ -66,7 +74,11 @@ def _no_selector(text: str, place: str) -> ConfigurationError:
 
 def selector_text(matchers: Sequence[Matcher]) -> str:
     """Write matchers as a selector."""
-    return "{" + ",".join(f"{m.name}{m.operator}{_quoted(m.value)}" for m in matchers) + "}"
+    said = (
+        f"{m.name if CLASSIC.fullmatch(m.name) else _quoted(m.name)}{m.operator}{_quoted(m.value)}"
+        for m in matchers
+    )
+    return "{" + ",".join(said) + "}"
 
 
 def _quoted(value: str) -> str:

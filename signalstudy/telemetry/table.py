@@ -135,7 +135,7 @@ def _create_raw(
     key = f"hash('{about}', {said})"
     sound = "time_ms IS NOT NULL AND value IS NOT NULL AND metric IS NOT NULL"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE raw_{number} AS "
+        f"CREATE OR REPLACE TEMP VIEW raw_{number} AS "
         f"SELECT {key} AS key, time_ms, value FROM source_{number} WHERE {sound}"
     )
     pairs = ", ".join(f"{quoted(name)} := any_value({quoted(name)})" for name in names)

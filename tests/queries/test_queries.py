@@ -72,9 +72,13 @@ def test_samples_come_service_by_service_and_day_by_day_in_the_order_of_places(c
         (7, -1, 6.0),  # the last moment of 1969
         (1, 10, 7.0),  # of no series that the study uses
     )
-    found = run_query(connection, "sorted_samples").fetchall()
+    days = {"first_ms": -DAY, "end_ms": 2 * DAY}
+    found = run_query(connection, "sorted_samples", **days).fetchall()
     assert [row[2] for row in found] == [6.0, 4.0, 3.0, 5.0, 2.0, 1.0]
     assert [row[0] for row in found] == [0, 1, 1, 0, 1, 2]
+    one = run_query(connection, "sorted_samples", first_ms=0, end_ms=DAY).fetchall()
+    assert [row[2] for row in one] == [4.0, 3.0, 1.0]
+    assert answer(connection, "samples_of_days") == [(-1, 1), (0, 4), (1, 2)]
 
 
 def test_cadences_are_the_median_intervals_of_means_per_second(connection):
@@ -161,5 +165,5 @@ def test_points_come_by_concurrency(connection):
 def test_no_sample_gives_no_row_of_any_query(connection):
     places(connection, (1, 0, 0, True))
     table(connection, "samples", "key, time_ms, value")
-    for query in ("sorted_samples", "cadences"):
-        assert answer(connection, query) == []
+    assert answer(connection, "sorted_samples", first_ms=0, end_ms=DAY) == []
+    assert answer(connection, "cadences") == answer(connection, "samples_of_days") == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import duckdb
 import numpy as np
@@ -15,12 +15,12 @@ from signalstudy.telemetry import increments
 from signalstudy.telemetry.discover import SeriesRow
 from signalstudy.telemetry.increments import DAY_MS, write_increments
 
-COUNTER = SeriesRow(
-    key=1, group_key=1, source=1, role="production", service="chat", pool="decode", replica=None,
-    quantity="q", form="count", kind="total", factor=1.0, le=None, scope="engine",
-    per_token=False, precedence=0, metric="m", hardware=None, one_of="", ha_replica="",
-    told_by="", samples=0,
-)  # fmt: skip
+KNOWN = {
+    "key": 1, "group_key": 1, "source": 1, "role": "production", "service": "chat",
+    "pool": "decode", "replica": None, "quantity": "q", "form": "count", "kind": "total",
+    "factor": 1.0, "le": None, "scope": "engine", "metric": "m", "samples": 0,
+}  # fmt: skip
+COUNTER = SeriesRow(**{field.name: KNOWN.get(field.name, "") for field in fields(SeriesRow)})
 FACTS = "key, copies, conflicts, gaps, resets, first_ms, last_ms, cadence_ms, repeats, changes"
 
 
@@ -118,6 +118,7 @@ def test_increments_are_what_a_loop_makes_of_them(
 ):
     """Days, batches and the order of rows do not matter; a loop over samples is the judge."""
     monkeypatch_module.setattr(increments, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch_module.setattr(increments, "SORTED_AT_ONCE", rows_at_once)
     random = np.random.default_rng(seed)
     rows = [row(k, group_key=k // 2, form="bucket") for k in range(1, series + 1)]
     samples = [

@@ -342,6 +342,7 @@ def test_selectors_are_read_and_written_alike():
     for text in (
         'vllm:num_requests_running{pod=~"a.*",namespace!="x\\"y",model!~"b|c"}',
         "{job='d'}",
+        '{"vllm.requests.running", "k8s.pod.name"=~"a.*", zone="z"}',
         "up",
     ):
         matchers = parse_selector(text, "here")
