@@ -178,22 +178,41 @@ def _slices(
         # by way of polars: an Arrow column that turns into an array imports pandas first
         arrays = [column.to_numpy() for column in pl.DataFrame(batch)]
         held.append((arrays[0], arrays[1], arrays[2]))
-        place, time_ms, value = (np.concatenate(part) for part in zip(*held, strict=True))
-        is_new = np.diff(places.group[place]) != 0
-        is_next = np.diff(time_ms // DAY_MS) != 0
-        whole = np.flatnonzero(is_new | is_next) + 1
+        place, time_ms, value = _joined(held)
+        whole, cuts = _edges(place, time_ms, places, is_one_day=end_ms - first_ms == DAY_MS)
         if whole.size == 0:
             held = [(place, time_ms, value)]
             continue
         end = int(whole[-1])
-        cuts = np.flatnonzero((np.diff(places.service[place]) != 0) | is_next) + 1
         edges = [0, *cuts[cuts < end].tolist(), end]
         for first, behind in pairwise(edges):
             yield place[first:behind], time_ms[first:behind], value[first:behind]
         held = [(place[end:], time_ms[end:], value[end:])]
     if held and held[0][0].size:
-        place, time_ms, value = (np.concatenate(part) for part in zip(*held, strict=True))
-        yield place, time_ms, value
+        yield _joined(held)
+
+
+def _joined(
+    held: list[tuple[Integers, Integers, Floats]],
+) -> tuple[Integers, Integers, Floats]:
+    if len(held) == 1 or held[0][0].size == 0:
+        return held[-1]
+    place, time_ms, value = zip(*held, strict=True)
+    return np.concatenate(place), np.concatenate(time_ms), np.concatenate(value)
+
+
+def _edges(
+    place: Integers, time_ms: Integers, places: Places, *, is_one_day: bool
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give where a group of series or a day begins, and where a service or a day does."""
+    changes = np.diff(place) != 0
+    if not is_one_day:
+        changes |= np.diff(time_ms // DAY_MS) != 0
+    at = np.flatnonzero(changes) + 1
+    before, behind = place[at - 1], place[at]
+    is_next = time_ms[at - 1] // DAY_MS != time_ms[at] // DAY_MS
+    whole = at[is_next | (places.group[before] != places.group[behind])]
+    return whole, at[is_next | (places.service[before] != places.service[behind])]
 
 
 class _Shifted:

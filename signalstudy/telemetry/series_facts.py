@@ -56,19 +56,24 @@ class SeriesCounts:
         is_reset: Flags,
         change: Floats,
     ) -> None:
-        """Count samples in order; `interval_ms` is below 0 where none came before."""
+        """Count samples in order, at least one; `interval_ms` is below 0 where none came before."""
         self._add("resets", place[is_reset])
         self._add("repeats", place[change == 0])
         self._add("changes", place[(change != 0) & ~np.isnan(change)])
-        np.minimum.at(self.first_ms, place, time_ms)
-        np.maximum.at(self.last_ms, place, time_ms)
+        turns = np.flatnonzero(np.diff(place) != 0)
+        first, last = np.append(0, turns + 1), np.append(turns, place.size - 1)
+        self.first_ms[place[first]] = np.minimum(self.first_ms[place[first]], time_ms[first])
+        self.last_ms[place[last]] = np.maximum(self.last_ms[place[last]], time_ms[last])
         follows = interval_ms >= 0
         self.intervals += int(follows.sum())
         span = np.minimum(interval_ms[follows], LONGEST_MS).astype(np.uint64)
-        seen, number = np.unique(
-            (place[follows].astype(np.uint64) << INTERVAL_BITS) | span, return_counts=True
-        )
-        self._seen.append((seen, number.astype(np.int64)))
+        pair = (place[follows].astype(np.uint64) << INTERVAL_BITS) | span
+        # most series are scraped at a steady pace: runs of one interval are counted at once
+        begin = np.flatnonzero(np.concatenate([[True], np.diff(pair) != 0])[: pair.size])
+        seen, which = np.unique(pair[begin], return_inverse=True)
+        runs = np.diff(np.append(begin, pair.size))
+        number = np.bincount(which, weights=runs, minlength=seen.size).astype(np.int64)
+        self._seen.append((seen, number))
         self._waiting += seen.size
         if self._waiting > MERGED_AT:
             self._merged()
