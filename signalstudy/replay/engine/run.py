@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-TICK_SECONDS = 1.0
+TICK_SECONDS = 2.0
+"""How often the fleet is looked at between scrapes: a look costs about 0.4 ms, and a day of 345,000
+requests about 95 s of a processor."""
 GRACE_SECONDS = 1800.0
 """How long after the span requests may still finish; those that have not by then never do."""
 REPORT = {
@@ -156,7 +158,9 @@ class Scaler:
 
     def initial_tick_ms(self) -> float:
         """When the engine asks first."""
-        return 1000.0 * (TICK_SECONDS if self.controller is not None else self._next_change())
+        if self.controller is None:
+            return 1000.0 * self._next_change()
+        return 1000.0 * min(TICK_SECONDS, self.job.view.scrape_seconds)
 
     def on_tick(self, snapshot: dict[str, Any]) -> dict[str, Any]:
         """Say what is wanted now and when to ask again."""
@@ -194,7 +198,8 @@ class Scaler:
         self, controller: Controller, now: float, snapshot: dict[str, Any]
     ) -> tuple[dict[str, float], float | None]:
         is_scrape = self.sight.take_tick(snapshot)
-        upcoming = (np.floor(now / TICK_SECONDS + 1e-6) + 1.0) * TICK_SECONDS
+        upcoming = min(_next_multiple(now, TICK_SECONDS),
+                       _next_multiple(now, self.job.view.scrape_seconds))  # fmt: skip
         every = controller.evaluation_seconds
         if (not is_scrape) if not every else (now < self.next_at - 1e-6):
             return {}, upcoming
@@ -227,6 +232,10 @@ class Scaler:
         if changed:
             self.log.append((now, dict(self.asked)))
         return changed
+
+
+def _next_multiple(now: float, seconds: float) -> float:
+    return ((now + 1e-6) // seconds + 1.0) * seconds
 
 
 def run(job: Job, folder: Path, say: Callable[[float], None] = lambda _: None) -> Ran:

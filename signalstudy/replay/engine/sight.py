@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 LATENCY = re.compile(r"(ttft|tbt|e2e)_(?:p(\d+)|mean)_seconds")
 LATENCIES = ("ttft", "tbt", "e2e")
 GUARD_WINDOW_SECONDS = 60.0
-MEMORY_SECONDS = 300.0
-"""How fast what is learnt from sampled passes fades: the cache's yield, the seconds a token."""
+FADE = 0.993
+"""What is left at the next look of what sampled passes taught (the cache's yield, the seconds a
+token): five minutes of memory at a look every two seconds."""
 FLOWS = ("decode_tokens_per_second", "prefill_tokens_per_second",
          "prefill_uncached_tokens_per_second", "requests_per_second")  # fmt: skip
 GAUGES = ("waiting_requests", "running_requests", "inflight_tokens", "kv_cache_usage_ratio",
@@ -151,8 +152,8 @@ class Sight:
 
     def _take_passes(self, series: _Series, passes: list[dict[str, Any]]) -> None:
         """Look at the latest pass of each worker; the same one as before means it was idle."""
-        series.learnt.fade(np.exp(-1.0 / MEMORY_SECONDS))
         learnt = series.learnt
+        learnt.fade(FADE)
         for one in passes:
             new, cached = one["sum_prefill_tokens"], one["sum_prefill_kv_tokens"]
             this = (one["wall_time"], new, one["sum_decode_kv_tokens"])
