@@ -69,6 +69,8 @@ def gather_samples(
     telemetry: Telemetry, service: str, role: str, step_seconds: float | None
 ) -> Gathered | None:
     """Load one service and role from the store; None where it has no history of anything."""
+    if not ({(service, role)} & (telemetry.series.keys() | telemetry.request_services)):
+        return None
     rows = {row.key: row for row in telemetry.series.get((service, role), ())}
     requests = _request_columns(telemetry.requests(service, role))
     series: dict[tuple[str, str], list[tuple[SeriesRow, Samples]]] = {}
