@@ -83,7 +83,7 @@ def _service_text(study: ServiceStudy) -> str:
     lines.append(
         f"  policy/{study.policy.name}.yaml"
         if study.policy is not None
-        else f"  no policy: {one_line(study.policy_note)}"
+        else f"  no policy: {one_line(study.policy_note).removeprefix('No policy: ')}"
     )
     lines += [
         f"  {row.status}: {one_line(row.check)}: {one_line(row.note)}"

@@ -36,6 +36,7 @@ def test_without_an_objective_the_reason_stands_where_the_number_would(said):
     text = said("")
     assert "what one replica of unified bears: not applicable. No objective is given." in text
     assert "= not applicable" not in text
+    assert "no policy: No policy" not in text
 
 
 def test_a_capacity_that_is_only_an_upper_bound_is_printed_as_one(said):
