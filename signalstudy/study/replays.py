@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.config import read_config
 from signalstudy.policy.read import read_policy
+from signalstudy.replay.engine.replay import check_files
 from signalstudy.replay.grounds import WORKING_POOLS
 from signalstudy.replay.inventory import read_inventory
 from signalstudy.replay.recorded import DRAWS, check_names, replay_policy
@@ -59,7 +60,10 @@ def replay_files(
     if not paths and not candidates:
         raise ConfigurationError("Nothing to replay: name a policy file, or say --candidates.")
     rivals = [name.strip() for name in against.split(",") if name.strip()]
-    check_names(engine, rivals)  # before the study is run
+    # before the study is run
+    check_names(engine, rivals)
+    if engine == "dynamo":
+        check_files(trace, profile)
     if inventory is not None:
         read_inventory(inventory)
     span = (_seconds("--from", since), _seconds("--to", until))

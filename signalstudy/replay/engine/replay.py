@@ -12,13 +12,15 @@ import numpy as np
 
 from signalstudy.replay.controller import policy_controller
 from signalstudy.replay.engine.hindsight import HINDSIGHT, hindsight_run
+from signalstudy.replay.engine.profile import read_profile
 from signalstudy.replay.engine.score import STEP_SECONDS, score_run, steps_of
 from signalstudy.replay.engine.setting import controlled, setting_of
 from signalstudy.replay.engine.sight import check_reads
+from signalstudy.replay.engine.silicon import is_named_model
 from signalstudy.replay.engine.trace import iso
 from signalstudy.replay.engine.tune import Contender, rivals_tuned
 from signalstudy.replay.replay import Replay
-from signalstudy.vocabulary.errors import ConfigurationError
+from signalstudy.vocabulary.errors import ConfigurationError, TableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +44,15 @@ def need_engine() -> None:
             "--engine dynamo: the engine is not installed. It is in ai-dynamo-runtime, for Linux: "
             "pip install 'signalstudy[replay]'."
         )
+
+
+def check_files(trace: str | Path | None, profile: str | Path | None) -> None:
+    """Raise what can be said before anything is studied: no engine, no trace, a wrong profile."""
+    need_engine()
+    if trace is not None and not Path(trace).is_file():
+        raise TableError(f"--trace: there is no file {trace}")
+    if profile is not None and not is_named_model(str(profile)):
+        read_profile(Path(profile))
 
 
 def replay_in_engine(

@@ -12,7 +12,7 @@ from signalstudy.replay.controller import Controller
 from signalstudy.replay.engine import replay as engine_replay
 from signalstudy.replay.engine import setting
 from signalstudy.replay.engine.processes import run_all
-from signalstudy.replay.engine.replay import need_engine, replay_in_engine
+from signalstudy.replay.engine.replay import check_files, need_engine, replay_in_engine
 from signalstudy.replay.engine.run import run as run_one
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.vocabulary.errors import ConfigurationError, SignalStudyError
@@ -265,3 +265,12 @@ def test_the_worst_moment_says_what_the_policy_saw(risen):
     assert moment.ready_replicas == {"prefill": 1.0, "decode": 1.0}
     assert moment.saw["decode.decode_tokens_per_second"] > 0.0
     assert run.late_ratio[-1] > 0.9
+
+
+def test_wrong_files_are_found_out_before_anything_is_studied(tmp_path):
+    with pytest.raises(SignalStudyError, match="--trace: there is no file"):
+        check_files(tmp_path / "none.jsonl", None)
+    (tmp_path / "p.npz").write_bytes(b"no archive")
+    with pytest.raises(SignalStudyError, match=r"p\.npz: this is no NPZ"):
+        check_files(None, tmp_path / "p.npz")
+    check_files(None, "aiconfigurator:model@gpu")
