@@ -9,6 +9,7 @@ from signalstudy.policy.guards import draft_guards
 from signalstudy.policy.policy import Policy
 from signalstudy.policy.pools import draft_pool
 from signalstudy.policy.rounding import significant
+from signalstudy.policy.schedule import draft_schedule
 from signalstudy.policy.schema import validate_policy
 from signalstudy.policy.targets import (
     PoolTarget,
@@ -21,6 +22,7 @@ from signalstudy.policy.targets import (
 )
 from signalstudy.policy.trail import trail_entry
 from signalstudy.policy.window import signal_window_seconds
+from signalstudy.threshold.counts import WORK_SIGNALS
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -80,20 +82,18 @@ def draft_policy(
     sections = {part.pool: part.section for part in parts}
     for pool, target in own.items():
         sections[pool] |= {"signal": signals[pool], "targetPerReplica": target.as_document()}
+    floors, floor_notes, floor_evidence = _floors(driver, own, pd_ratio, pool_inputs, sections)
     spec = {
         "objectives": [_objective(objective) for objective in objectives],
         "signal": _signal(driver, promql, study, counted_on=driver.pool),
-        "proportional": {
-            "targetPerReplica": driver.as_document(),
-            "scaleOutTolerance": significant(threshold.tolerance_ratio),
-            "scaleInTolerance": significant(scale_in_tolerance(threshold.tolerance_ratio)),
-        },
+        "proportional": _proportional(driver, threshold.tolerance_ratio),
         "ratio": ratio,
         "pools": sections,
         "guards": guards,
-        "schedule": [],
+        "schedule": floors,
         "evidence": _evidence(driver, own, threshold, pd_ratio, ratio)
-        + [entry for part in parts for entry in part.evidence],
+        + [entry for part in parts for entry in part.evidence]
+        + floor_evidence,
     }
     document = {
         "apiVersion": API_VERSION,
@@ -103,7 +103,53 @@ def draft_policy(
     }
     validate_policy(document, f"the policy drafted for {service!r}")
     notes += [note for part in parts for note in part.notes]
-    return Policy(name, document, (*notes, *guard_notes))
+    return Policy(name, document, (*notes, *guard_notes, *floor_notes))
+
+
+def _proportional(driver: PoolTarget, tolerance_ratio: float) -> dict[str, Any]:
+    return {
+        "targetPerReplica": driver.as_document(),
+        "scaleOutTolerance": significant(tolerance_ratio),
+        "scaleInTolerance": significant(scale_in_tolerance(tolerance_ratio)),
+    }
+
+
+def _floors(
+    driver: PoolTarget,
+    own: Mapping[str, PoolTarget],
+    pd_ratio: PdRatio,
+    pools: Mapping[str, PoolInput],
+    sections: Mapping[str, Mapping[str, Any]],
+) -> tuple[list[dict[str, Any]], list[str], list[dict[str, Any]]]:
+    """Draft periodic floors for the pools whose own work drives them, and for what follows."""
+    targets = {
+        target.pool: target.target.value
+        for target in {driver.pool: driver, **own}.values()
+        if target.kind == "total" and target.target.value and _is_work(target)
+    }
+    rhythms = {name: p.rhythm for name, p in pools.items() if p.rhythm is not None}
+    follower, ratio = None, pd_ratio.ratio.value
+    if not own and ratio and {"prefill", "decode"} <= set(pools):
+        other = "prefill" if driver.pool == "decode" else "decode"
+        follower = (other, driver.pool, ratio if other == "prefill" else 1.0 / ratio)
+    windows, why_not = draft_schedule(
+        rhythms,
+        targets,
+        {name: int(section["minReplicas"]) for name, section in sections.items()},
+        {name: int(section["maxReplicas"]) for name, section in sections.items()},
+        follower,
+    )
+    evidence = [
+        trail_entry("schedule", rhythm.strength)
+        for pool, rhythm in rhythms.items()
+        if windows and pool == driver.pool
+    ]
+    return windows, [why_not] if why_not else [], evidence
+
+
+def _is_work(target: PoolTarget) -> bool:
+    """Whether the signal counts in the unit of the pool's demand."""
+    return target.signal in WORK_SIGNALS.get(target.pool, ())
 
 
 def scale_in_tolerance(scale_out_tolerance: float) -> float:
@@ -193,6 +239,8 @@ def _evidence(
             method="median uncached prompt tokens per output token, its 5 and 95 % quantiles",
         )
         entries.append(trail_entry("tokenMix", mix))
+    if ratio is not None and pd_ratio.fixed_cost is not None:
+        entries.append(trail_entry("ratio.fixedCostRatio", pd_ratio.fixed_cost))
     return entries
 
 
@@ -244,4 +292,4 @@ def _ratio_notes(
         ]
     if pd_ratio.moves_too_much:
         return [f"The ratio holds only while the token mix stays: {pd_ratio.note}"]
-    return []
+    return [f"One signal drives both pools by the ratio. {pd_ratio.note}"] if pd_ratio.note else []

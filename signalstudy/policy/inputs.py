@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from signalstudy.threshold.rhythm import Rhythm
     from signalstudy.vocabulary.estimate import Estimate
 
 
@@ -44,6 +45,7 @@ class PoolInput:
 
     `peak_demand_per_second`: the largest sustained work per second, in the unit of the pool's own
     signal. `recovery_seconds`: 90 % quantile of the time until demand is back at an earlier peak.
+    `rhythm`: what the clock tells of its demand.
     """
 
     pool: str
@@ -54,6 +56,7 @@ class PoolInput:
     observed_max_replicas: float | None = None
     peak_demand_per_second: float | None = None
     recovery_seconds: Estimate | None = None
+    rhythm: Rhythm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ def refitted(old: Policy, new: Policy) -> tuple[Policy, list[str]]:
     document = copy.deepcopy(new.document)
     before, after = old.document["spec"], document["spec"]
     sentences: list[str] = []
-    if not after.get("schedule") and before.get("schedule"):
-        after["schedule"] = copy.deepcopy(before["schedule"])  # only people write floors
+    if _keeps_schedule(before, after):
+        after["schedule"] = copy.deepcopy(before["schedule"])
     if _question(before) == _question(after):
         for entry in after.get("evidence", []):
             sentences += _settle(entry, before, after)
@@ -39,6 +39,26 @@ def refitted(old: Policy, new: Policy) -> tuple[Policy, list[str]]:
         if path not in reported:
             sentences.append(_moved(path, was, now, "set, or derived without an interval"))
     return Policy(new.name, document, new.notes), sentences
+
+
+def _keeps_schedule(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Say whether the old floors stay: those that people wrote, and those that hardly moved."""
+    old, new = before.get("schedule") or [], after.get("schedule") or []
+    if not old:
+        return False
+    if all(entry["number"] != "schedule" for entry in before.get("evidence", [])):
+        return True
+    same = [{**window, "replicas": None} for window in old] == [
+        {**window, "replicas": None} for window in new
+    ]
+    return same and all(
+        one["replicas"].keys() == other["replicas"].keys()
+        and all(
+            abs(other["replicas"][pool] - count) <= max(1.0, DERIVED_SLACK * count)
+            for pool, count in one["replicas"].items()
+        )
+        for one, other in zip(old, new, strict=True)
+    )
 
 
 def _question(spec: dict[str, Any]) -> tuple[Any, ...]:

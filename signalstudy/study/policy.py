@@ -18,6 +18,7 @@ from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
 from signalstudy.threshold.counts import WORK_SIGNALS
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
+from signalstudy.threshold.rhythm import measure_rhythm
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from signalstudy.policy.policy import Policy
     from signalstudy.study.study import ServiceStudy
     from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.threshold.rhythm import Rhythm
     from signalstudy.timeline.timeline import PoolTimeline, SignalSeries, Timeline
 
     Floats = NDArray[np.float64]
@@ -188,8 +190,16 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
                 study.timeline.step_seconds,
                 study.threshold.signal if name == study.threshold.pool else "",
             ),
+            rhythm=_rhythm(study.timeline, study.timeline.pools[name], config.study.seed),
         )
     return inputs
+
+
+def _rhythm(timeline: Timeline, pool: PoolTimeline, seed: int) -> Rhythm | None:
+    """Measure what the clock tells of a pool's demand in production, in the unit of its work."""
+    if timeline.role != "production" or pool.demand is None or pool.demand.unit != "tokens":
+        return None
+    return measure_rhythm(timeline, pool, seed=seed)
 
 
 def _work_pools(timeline: Timeline | None) -> list[str]:

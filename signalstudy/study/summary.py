@@ -114,6 +114,8 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
             "token_mix_high": pd_ratio.token_mix_high,
             "moves_too_much": pd_ratio.moves_too_much,
             "mix_note": pd_ratio.note,
+            "holds_to_mix": pd_ratio.holds_to_mix,
+            "fixed_cost": None if pd_ratio.fixed_cost is None else pd_ratio.fixed_cost.as_dict(),
         },
         "policy": None if study.policy is None else f"policy/{study.policy.name}.yaml",
         "policy_note": study.policy_note,

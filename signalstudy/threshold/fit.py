@@ -112,7 +112,9 @@ def fit_threshold(
             for name, bears in capacities.items()
         },
     )
-    return threshold, _pd_ratio(sources, capacities, headrooms)
+    drives = threshold.pool == "decode" and threshold.signal == WORK
+    target = threshold.target if drives else threshold.pool_targets.get("decode")
+    return threshold, _pd_ratio(sources, capacities, headrooms, target)
 
 
 def _capacities(
@@ -264,7 +266,10 @@ def _with_origin(estimate: Estimate, part: Timeline, sources: _Sources) -> Estim
 
 
 def _pd_ratio(
-    sources: _Sources, capacities: dict[str, Capacity], headrooms: dict[str, Estimate]
+    sources: _Sources,
+    capacities: dict[str, Capacity],
+    headrooms: dict[str, Estimate],
+    target: Estimate | None,
 ) -> PdRatio:
     """Fit the ratio on the mix of production, else of the pressure test."""
     decode, prefill = capacities.get("decode"), capacities.get("prefill")
@@ -275,4 +280,5 @@ def _pd_ratio(
         prefill,
         decode_headroom_ratio=ramps.get("decode", 1.0),
         prefill_headroom_ratio=ramps.get("prefill", 1.0),
+        decode_target=target.value if target is not None else None,
     )

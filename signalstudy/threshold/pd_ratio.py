@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,15 +29,30 @@ FARTHEST_SPREAD = 2.0
 no point between them leaves either pool less than sqrt(2) away from its target."""
 
 
+LEAST_COST_TO_WARN = 0.05
+"""A twentieth of the fleet's throughput is worth a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenMix:
-    """Uncached prompt tokens per output token: median over windows, 5 and 95 % quantiles."""
+    """Uncached prompt tokens per output token: median over windows, 5 and 95 % quantiles.
+
+    `of_window`, `output_tokens`, `start_seconds` (windows,): each window's mix, its output tokens
+    offered per second, and when it began.
+    """
 
     median: float
     low: float
     high: float
-    windows: int
     window_seconds: float
+    of_window: Floats
+    output_tokens: Floats
+    start_seconds: Floats
+
+    @property
+    def windows(self) -> int:
+        """How many windows there are."""
+        return int(self.of_window.size)
 
     @property
     def moves_too_much(self) -> bool:
@@ -60,13 +76,15 @@ def measure_token_mix(timeline: Timeline) -> TokenMix | None:
     window_seconds = max(SHORTEST_WINDOW_SECONDS, min(WINDOW_SECONDS, span_seconds / 12.0))
     at = timeline.time_seconds[known]
     window = ((at - at.min()) // window_seconds).astype(np.int64)
-    prompt = np.bincount(window, weights=(timeline.token_mix * weight)[known])
-    output = np.bincount(window, weights=weight[known])
-    mix = prompt[output > 0] / output[output > 0]
+    prompt = np.bincount(window, weights=(timeline.token_mix * weight)[known]).astype(float)
+    output = np.bincount(window, weights=weight[known]).astype(float)
+    held = output > 0
+    mix = prompt[held] / output[held]
     median, low, high = (float(q) for q in np.quantile(mix, [0.5, 0.05, 0.95]))
     if low <= 0.0:
         return None
-    return TokenMix(median, low, high, int(mix.size), window_seconds)
+    starts = at.min() + window_seconds * np.flatnonzero(held)
+    return TokenMix(median, low, high, window_seconds, mix, output[held].astype(float), starts)
 
 
 def fit_pd_ratio(
@@ -76,12 +94,14 @@ def fit_pd_ratio(
     *,
     decode_headroom_ratio: float,
     prefill_headroom_ratio: float,
+    decode_target: float | None = None,
 ) -> PdRatio:
     """Estimate P/D = m x [x_decode / R_D] / [x_prefill / R_P] (methods 9).
 
     m: uncached prompt tokens per output token. The interval joins those of both capacities and of
     the median mix, as independent relative errors. The band moves the ratio with the 5 and 95 %
-    quantiles of m.
+    quantiles of m. `decode_target`: decode tokens/s per decode replica, whose range of the mix is
+    told as well.
     """
     if decode is None or prefill is None:
         return PdRatio(not_applicable("The service is not split into prefill and decode."))
@@ -101,13 +121,85 @@ def fit_pd_ratio(
         moves_too_much=mix.moves_too_much,
         note=_mix_sentence(mix),
     )
-    if ratio.value is None:
+    if ratio.value is None or prefill.per_replica.low is None:
         return found
+    bears = (decode.per_replica.value or 0.0) / decode_headroom_ratio
+    serves = (prefill.per_replica.value or 0.0) / prefill_headroom_ratio
+    cost = _fixed_cost(ratio, mix, bears, serves)
+    holds_to = None
+    if decode_target is not None:
+        holds_to = ratio.value * prefill.per_replica.low / (prefill_headroom_ratio * decode_target)
+    sentences = [found.note, *_cost_sentences(cost, mix, ratio.value)]
+    if holds_to is not None:
+        sentences.append(_range_sentence(decode_target or 0.0, ratio.value, holds_to, mix))
     return replace(
         found,
         band_low=ratio.value * mix.low / mix.median,
         band_high=ratio.value * mix.high / mix.median,
+        fixed_cost=cost,
+        holds_to_mix=holds_to,
+        note=" ".join(sentences),
     )
+
+
+def decode_per_replica(ratio: Floats | float, mix: Floats, bears: float, serves: float) -> Floats:
+    """Give the decode tokens/s that each replica of the whole fleet is worth, by mix (n,).
+
+    With r prefill per decode replica the fleet is held up by what saturates first:
+    min(x_decode, r x_prefill / m) / (1 + r), `bears` = x_decode and `serves` = x_prefill.
+    """
+    held = np.minimum(bears, np.asarray(ratio) * serves / mix)
+    return np.asarray(held / (1.0 + np.asarray(ratio)))
+
+
+def _fixed_cost(ratio: Estimate, mix: TokenMix, bears: float, serves: float) -> Estimate:
+    """Estimate the share of throughput that one fixed ratio costs beside the best one by window.
+
+    `value`: over all windows by the output tokens offered; `high`: the 95 % quantile of windows.
+    """
+    best = decode_per_replica(mix.of_window * bears / serves, mix.of_window, bears, serves)
+    fixed = decode_per_replica(ratio.value or 0.0, mix.of_window, bears, serves)
+    lost = np.clip(1.0 - fixed / best, 0.0, 1.0)
+    return Estimate(
+        float(np.average(lost, weights=mix.output_tokens)),
+        low=float(np.quantile(lost, 0.05)),
+        high=max(
+            float(np.quantile(lost, 0.95)), float(np.average(lost, weights=mix.output_tokens))
+        ),
+        status="ok" if ratio.status == "ok" else "extrapolated",
+        note="" if ratio.status == "ok" else "Capacities are bounds, so this is a rough figure.",
+        effective_observations=mix.windows,
+        method="1 - min(x_decode, r x_prefill / m) / (1 + r) over its best by window; low and high "
+        "are 5 and 95 % of windows",
+    )
+
+
+def _cost_sentences(cost: Estimate, mix: TokenMix, ratio: float) -> list[str]:
+    """Warn where a fixed ratio costs throughput, with how much and when."""
+    if (cost.high or 0.0) < LEAST_COST_TO_WARN or cost.value is None:
+        return []
+    farthest = int(np.argmax(np.abs(np.log(mix.of_window / mix.median))))
+    at = datetime.fromtimestamp(float(mix.start_seconds[farthest]), UTC)
+    extreme = mix.of_window[farthest]
+    sentence = (
+        f"Held at {ratio:.3g} throughout, the fleet bears {cost.value:.0%} less than at the best "
+        f"ratio of each window, {cost.high:.0%} less in the worst twentieth; the mix is farthest "
+        f"from its median ({extreme:.3g}) around {at:%a %H:%M} UTC."
+    )
+    return [sentence]
+
+
+def _range_sentence(target: float, ratio: float, holds_to: float, mix: TokenMix) -> str:
+    """Say for which ratio and mix the decode target holds."""
+    sentence = (
+        f"The target of {target:.4g} decode tokens/s per decode replica holds at {ratio:.3g} "
+        f"prefill per decode replica up to a mix of {holds_to:.3g}; beyond it prefill saturates "
+        "first"
+    )
+    if holds_to >= mix.high:
+        return f"{sentence}, which is above 95 % of the windows."
+    share = float((mix.of_window > holds_to).mean())
+    return f"{sentence}, as in {share:.0%} of the windows."
 
 
 def _ratio(decode: Capacity, prefill: Capacity, mix: TokenMix, headroom: float) -> Estimate:

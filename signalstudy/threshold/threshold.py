@@ -158,6 +158,8 @@ class PdRatio:
     token_mix_high: float | None = None
     moves_too_much: bool = False
     note: str = ""
+    fixed_cost: Estimate | None = None
+    holds_to_mix: float | None = None
 
     def estimates(self) -> dict[str, Estimate]:
         """Give the ratio and, where known, the token mix behind it."""
@@ -169,6 +171,8 @@ class PdRatio:
                 high=self.token_mix_high,
                 note="uncached prompt tokens per output token; 5 to 95 % of the time",
             )
+        if self.fixed_cost is not None:
+            known["fixed_ratio_cost_ratio"] = self.fixed_cost
         return known
 
     def frame(self) -> pl.DataFrame:
