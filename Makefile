@@ -24,7 +24,7 @@ DEMO ?= demo-study
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence bench-engine calibrate fuzz kill clean
+.PHONY: help demo test lint wheel check-wheel lock bench bench-evidence bench-engine thresholds calibrate fuzz kill clean
 
 help:
 	@sed -n '3,10s/^# *//p' Makefile
@@ -74,6 +74,10 @@ bench-evidence: $(VENV)/.dev
 bench-engine: $(VENV)/.dev
 	$(BIN)/python benchmarks/engine/run.py $(BENCH_ARGS)
 	$(BIN)/python benchmarks/engine/agreement.py
+
+# simulated pressure tests against knees known from constant rates; THRESHOLDS_ARGS=--points: sweeps
+thresholds: $(VENV)/.dev
+	$(BIN)/python benchmarks/thresholds/run.py $(THRESHOLDS_ARGS)
 
 # one process a core; SERVICES=1000 is the whole calibration
 calibrate: $(VENV)/.dev

@@ -11,7 +11,7 @@ import numpy as np
 from signalstudy.threshold.charge import Charge, charge
 from signalstudy.threshold.counts import gather_counts, work_name, work_of
 from signalstudy.threshold.exceedance import fit_exceedance
-from signalstudy.threshold.physics import batch_law_note
+from signalstudy.threshold.physics import physics_note
 from signalstudy.threshold.threshold import Capacity, ExceedanceCurve
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
@@ -198,6 +198,6 @@ def _fit_one(
     if charged is None:
         return None
     estimate, curve = fit_exceedance(charged.counts, objective, pool, role=timeline.role, seed=seed)
-    law = batch_law_note(timeline, pool, objective, estimate)
+    law = physics_note(timeline, pool, objective, estimate)
     note = " ".join(part for part in (estimate.note, charged.note, law) if part)
     return _Fitted(objective, replace(estimate, note=note), curve, charged.is_idle)
