@@ -54,6 +54,7 @@ MEANINGS = {
     "headroom_ratio": "room for the ramp until a new replica serves",
     "prefill_per_decode_ratio": "prefill replicas per decode replica",
     "token_mix_ratio": "uncached prompt tokens per output token",
+    "fixed_ratio_cost_ratio": "share of throughput that one fixed ratio costs",
     "horizon_seconds": "seen lag, start-up and evaluation together",
 }
 FACTS = {

@@ -11,9 +11,10 @@ from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.pools import draft_pool
 from signalstudy.threshold.capacity import fit_capacity
 from signalstudy.threshold.fit import LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS, draft_target
-from signalstudy.threshold.pd_ratio import fit_pd_ratio, measure_token_mix
+from signalstudy.threshold.pd_ratio import fit_pd_ratio, fixed_ratio_cost, measure_token_mix
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
 from signalstudy.threshold.ramp import estimate_headroom, estimate_horizon
+from signalstudy.threshold.rhythm import measure_rhythm
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ ALSO_CALLED = {
     "pd_ratio": "prefill_per_decode_ratio",
     "band_low": "ratio_band_low",
     "band_high": "ratio_band_high",
+    "fixed_cost": "fixed_ratio_cost_ratio",
 }
 """Names that study.json has for them."""
 
@@ -53,7 +55,9 @@ FORMULAS = {
     "threshold.headroom": formula_of(estimate_headroom),
     "threshold.horizon": formula_of(estimate_horizon),
     "threshold": formula_of(fit_capacity),
+    "ratio.fixedCost": formula_of(fixed_ratio_cost),
     "ratio": formula_of(fit_pd_ratio),
+    "schedule": formula_of(measure_rhythm),
     "tokenMix": formula_of(measure_token_mix),
     "dynamo": formula_of(planner_thresholds),
     "rayServe": formula_of(ongoing_requests),
@@ -172,6 +176,10 @@ def _of_ratio(study: ServiceStudy) -> Iterator[Number]:
         if value is not None:
             question = "Within which band is the ratio kept as the token mix moves?"
             yield Number(name, question, formula_of(fit_pd_ratio), Estimate(value, method=method))
+    if ratio.fixed_cost is not None:
+        question = "Which share of throughput does one fixed ratio cost as the mix moves?"
+        formula = formula_of(fixed_ratio_cost)
+        yield Number("fixed_ratio_cost_ratio", question, formula, ratio.fixed_cost)
     if ratio.token_mix is not None:
         yield Number(
             "token_mix",

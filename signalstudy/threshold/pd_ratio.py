@@ -125,7 +125,7 @@ def fit_pd_ratio(
         return found
     bears = (decode.per_replica.value or 0.0) / decode_headroom_ratio
     serves = (prefill.per_replica.value or 0.0) / prefill_headroom_ratio
-    cost = _fixed_cost(ratio, mix, bears, serves)
+    cost = fixed_ratio_cost(ratio, mix, bears, serves)
     holds_to = None
     if decode_target is not None:
         holds_to = ratio.value * prefill.per_replica.low / (prefill_headroom_ratio * decode_target)
@@ -152,7 +152,7 @@ def decode_per_replica(ratio: Floats | float, mix: Floats, bears: float, serves:
     return np.asarray(held / (1.0 + np.asarray(ratio)))
 
 
-def _fixed_cost(ratio: Estimate, mix: TokenMix, bears: float, serves: float) -> Estimate:
+def fixed_ratio_cost(ratio: Estimate, mix: TokenMix, bears: float, serves: float) -> Estimate:
     """Estimate the share of throughput that one fixed ratio costs beside the best one by window.
 
     `value`: over all windows by the output tokens offered; `high`: the 95 % quantile of windows.
