@@ -91,6 +91,8 @@ def _ghosts(gathered: Gathered) -> list[QualityCheck]:
         gauges = [
             (r, s) for r, s in found if r.form == "gauge" and not quantity.endswith("_replicas")
         ]
+        # a share that rests at one is a full replica, not a dead one
+        ceiling = 1.0 if quantity.endswith("_ratio") else np.inf
         if len({row.replica for row, _ in gauges}) < 2:
             continue
         span = max(s.time_seconds[-1] for _, s in gauges) - min(
@@ -101,7 +103,8 @@ def _ghosts(gathered: Gathered) -> list[QualityCheck]:
             still = float(samples.time_seconds[-1]) - changed[i]
             enough = max(GHOST_SHARE * span, GHOST_INTERVALS * samples.cadence_seconds)
             others = [at for j, at in enumerate(changed) if j != i]
-            if samples.values[-1] > 0 and still >= enough and max(others) > changed[i] + enough / 2:
+            is_held = 0 < samples.values[-1] < ceiling and still >= enough
+            if is_held and max(others) > changed[i] + enough / 2:
                 ghosts.append(f"{pool}.{quantity} of {row.replica}")
     if not ghosts:
         return []

@@ -53,6 +53,14 @@ def test_a_series_that_outlives_its_pod_is_a_ghost(tmp_path):
     assert "d0" not in found.note
 
 
+def test_a_replica_that_stays_full_is_no_ghost(tmp_path):
+    share = [0.5 + 0.01 * (i % 9) for i in range(STEPS)]
+    full = [*share[: STEPS // 2], *[1.0] * (STEPS // 2)]
+    name = "gpu_utilization_ratio"
+    rows = series(name, share, replica="d0") + series(name, full, replica="d1")
+    assert not rows_of(timeline_of(tmp_path, rows), "ghost series")
+
+
 @pytest.mark.parametrize("value", [0.0, None])
 def test_a_pod_that_idles_or_ends_is_no_ghost(tmp_path, value):
     quiet = [*moving(2)[: STEPS // 2], *([] if value is None else [value] * (STEPS // 2))]
