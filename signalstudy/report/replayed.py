@@ -9,7 +9,7 @@ from signalstudy.figures.plot import plot
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.report.drawn import FigureBlock, figure_block
 from signalstudy.report.present import Number, presented
-from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
+from signalstudy.vocabulary.errors import NotEnoughDataError, SignalStudyError
 from signalstudy.vocabulary.spoken import one_line
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def own_replay(service: ServiceStudy) -> tuple[Replay | None, str]:
         replay = replay_policy(
             service.policy, service, against=("fixed-peak", "clairvoyant"), draws=DRAWS_OF_A_PAGE
         )
-    except (NotEnoughDataError, ConfigurationError) as error:
+    except SignalStudyError as error:
         return None, str(error)
     return replay, ""
 

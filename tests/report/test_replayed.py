@@ -84,3 +84,8 @@ def test_a_service_whose_policy_cannot_be_replayed_says_why(studies):
     found, said = own_replay(replace(service, objectives=()))
     assert found is None
     assert "No replay without objectives" in said
+    document = {**service.policy.document, "spec": dict(service.policy.document["spec"])}
+    document["spec"]["signal"] = {**document["spec"]["signal"], "name": "nobody_has_this"}
+    found, said = own_replay(replace(service, policy=replace(service.policy, document=document)))
+    assert found is None
+    assert "unknown signal 'nobody_has_this'" in said
