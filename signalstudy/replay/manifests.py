@@ -114,11 +114,13 @@ def options_of(name: str, grounds: Grounds) -> dict[str, Options]:
     Who follows a queue knows nothing until work waits, and may have a floor to wait on.
     """
     grid = KINDS[name].grid
+    floors = {pool.pool: _floors(pool, grounds) for pool in grounds.pools.values()}
+    if QUEUED_TOKENS in grid.values():  # Dynamo's planner has one floor for all its pools
+        shared = tuple(sorted({min(some) for some in zip(*floors.values(), strict=False)}))
+        return {pool: Options(grid[pool], shared) for pool in grounds.pools}
     return {
-        pool.pool: Options(
-            grid[pool.pool], _floors(pool, grounds) if grid[pool.pool] is QUEUES else (1,)
-        )
-        for pool in grounds.pools.values()
+        pool: Options(grid[pool], floors[pool] if grid[pool] is QUEUES else (1,))
+        for pool in grounds.pools
     }
 
 
@@ -313,7 +315,7 @@ def _dynamo(metrics: Sequence[_Metric], grounds: Grounds) -> dict[str, Any]:
         "prefill_scale_down_queue_tokens": int(DYNAMO_DOWN["prefill"] * queue),
         "decode_scale_up_kv_rate": IN_PERCENT * occupancy,
         "decode_scale_down_kv_rate": IN_PERCENT * DYNAMO_DOWN["decode"] * occupancy,
-        "min_endpoint": 1,
+        "min_endpoint": min(one.least for one in metrics),
         "max_gpu_budget": sum(one.most * gpus[one.pool] for one in metrics),
         "min_gpu_budget": -1,
         "prefill_engine_num_gpu": gpus["prefill"],

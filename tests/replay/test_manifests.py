@@ -9,7 +9,7 @@ from signalstudy.replay import lanes
 from signalstudy.replay.draws import draw
 from signalstudy.replay.grounds import lay_grounds
 from signalstudy.replay.lanes import run_lanes
-from signalstudy.replay.manifests import KINDS, Choice, contender
+from signalstudy.replay.manifests import KINDS, Choice, contender, options_of
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -181,3 +181,16 @@ def test_dynamo_holds_while_its_workers_start():
     assert moves.size >= 2
     # The start-up of 120 s passes between one worker and the next.
     assert np.diff(moves).min() * STEP >= 120.0
+
+
+def test_dynamo_may_have_one_floor_for_both_pools():
+    service = with_signals(planted.disaggregated(planted.day(16000.0, hours=6.0), 13.0))
+    grounds = lay_grounds(service)
+    options = options_of("dynamo-load", grounds)
+    assert options["prefill"].floors == options["decode"].floors
+    assert options["prefill"].floors[0] == 1
+    assert options["prefill"].floors[-1] > 4
+    given = {pool: Choice(0.8 if pool == "decode" else 2000.0, 5) for pool in grounds.pools}
+    controller, _ = contender("dynamo-load", grounds, given)
+    paths = run_lanes(controller, grounds, draw(grounds, 0, 0), {"prefill": 6.0, "decode": 6.0})
+    assert min(path.asked.min() for path in paths.pools.values()) == 5.0
