@@ -10,11 +10,12 @@ from signalstudy.evidence.pooling import pool_evidence
 from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.pools import draft_pool
 from signalstudy.threshold.capacity import fit_capacity
-from signalstudy.threshold.fit import LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS, draft_target
+from signalstudy.threshold.fit import draft_target
 from signalstudy.threshold.pd_ratio import fit_pd_ratio, fixed_ratio_cost, measure_token_mix
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
 from signalstudy.threshold.ramp import estimate_headroom, estimate_horizon
 from signalstudy.threshold.rhythm import measure_rhythm
+from signalstudy.threshold.tolerance import tolerance_ratio
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -154,8 +155,7 @@ def _of_threshold(study: ServiceStudy) -> Iterator[Number]:
     yield Number(
         "tolerance_ratio",
         "How far may the signal stray before the fleet is changed?",
-        f"The larger of {LEAST_TOLERANCE_RATIO:g} and {NOISE_STANDARD_DEVIATIONS:g} standard "
-        "deviations of the signal's noise, as a share of its level (methods 9).",
+        formula_of(tolerance_ratio),
         Estimate(threshold.tolerance_ratio, method="from the noise of the signal"),
     )
 

@@ -12,6 +12,7 @@ from signalstudy.threshold.pd_ratio import fit_pd_ratio
 from signalstudy.threshold.points import fit_points
 from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
 from signalstudy.threshold.threshold import Capacity, HardwareCapacity, PdRatio, Threshold
+from signalstudy.threshold.tolerance import tolerance_ratio
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from signalstudy.timeline.points import OperatingPoints
     from signalstudy.timeline.timeline import HardwarePart, Timeline
     from signalstudy.vocabulary.objectives import Objective
-
-LEAST_TOLERANCE_RATIO = 0.05
-NOISE_STANDARD_DEVIATIONS = 2.0
-"""Tolerance in units of the signal's noise: a still demand crosses it in about 2 % of looks."""
 
 WORK = "decode_tokens_per_second"
 WORK_POOLS = ("prefill", "decode", "unified")
@@ -94,7 +91,7 @@ def fit_threshold(
         evaluation_seconds,
     )
     headrooms = _headrooms(timeline, {capacity.pool, *capacities}, horizon, seed)
-    tolerance = max(LEAST_TOLERANCE_RATIO, NOISE_STANDARD_DEVIATIONS * (noise_ratio or 0.0))
+    tolerance = tolerance_ratio(noise_ratio, _usual_replicas(sources, capacity.pool))
     threshold = Threshold(
         signal=capacity.signal,
         pool=capacity.pool,
@@ -182,6 +179,16 @@ def _headrooms(
         name: estimate_headroom(timeline, known.get(name), seconds, seed=seed)
         for name in sorted(pools)
     }
+
+
+def _usual_replicas(sources: _Sources, pool: str) -> float | None:
+    """Give the median of ready replicas in the first recording that knows it, or None."""
+    for part in sources.recorded:
+        ready = part.pools[pool].ready_replicas if pool in part.pools else np.empty(0)
+        ready = ready[np.isfinite(ready)]
+        if ready.size:
+            return float(np.median(ready))
+    return None
 
 
 def draft_target(capacity: Estimate, headroom: Estimate, tolerance_ratio: float) -> Estimate:

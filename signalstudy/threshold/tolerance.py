@@ -1,10 +1,12 @@
-"""How much a signal trembles at the speed at which a scaler reads it."""
+"""How much a signal trembles at the speed at which a scaler reads it, and what to make of it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import norm
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -12,6 +14,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 WINDOW_SECONDS = 60.0
+DAY_SECONDS = 86_400.0
+LEAST_TOLERANCE_RATIO = 0.05
+MOST_DEVIATIONS = 6.0
+FALSE_CROSSINGS_PER_DAY = 1.0
+"""How often noise alone may ask for replicas (methods, section 9)."""
 
 
 def noise_ratio(
@@ -35,3 +42,37 @@ def noise_ratio(
     if level <= 0:
         return None
     return float(np.sqrt(2.0 / 3.0 * np.mean(bends**2))) / level
+
+
+def tolerance_ratio(
+    noise: float | None, replicas: float | None, *, window_seconds: float = WINDOW_SECONDS
+) -> float:
+    """Give the tolerance that noise alone crosses once a day at most, and at least 0.05.
+
+    After a decision desired / current rests anywhere in (1 - 1/N, 1], because replicas are rounded
+    up. From there Gaussian noise of standard deviation `noise` crosses 1 + d in one window with
+    probability N noise (L(d / noise) - L((d + 1/N) / noise)), L(z) = phi(z) - z (1 - Phi(z)); a day
+    has 86400 / w windows, whose noise is taken as independent. `noise` is a share of the level
+    (`noise_ratio`); `replicas` N of the pool, None: as if every decision came out even, which
+    crosses with probability 1 - Phi(d / noise).
+    """
+    if not noise or noise <= 0.0:
+        return LEAST_TOLERANCE_RATIO
+    windows = DAY_SECONDS / window_seconds
+
+    def excess(deviations: float) -> float:
+        if replicas is None:
+            crossing = float(norm.sf(deviations))
+        else:
+            width = 1.0 / (max(replicas, 1.0) * noise)
+            crossing = (_loss(deviations) - _loss(deviations + width)) / width
+        return windows * crossing - FALSE_CROSSINGS_PER_DAY
+
+    if excess(0.0) <= 0.0:
+        return LEAST_TOLERANCE_RATIO
+    return max(LEAST_TOLERANCE_RATIO, noise * float(brentq(excess, 0.0, MOST_DEVIATIONS)))
+
+
+def _loss(deviations: float) -> float:
+    """Mean of what a standard normal exceeds `deviations` by (unit normal loss)."""
+    return float(norm.pdf(deviations) - deviations * norm.sf(deviations))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from signalstudy.threshold.fit import draft_target, fit_threshold
+from signalstudy.threshold.tolerance import tolerance_ratio
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.timeline.timeline import SignalSeries
 from signalstudy.vocabulary.estimate import Estimate, not_applicable
@@ -38,11 +39,13 @@ def test_the_target_is_the_safe_bound_over_ramp_and_tolerance(planted_service, t
     )  # fmt: skip
     assert threshold.per_replica.status == threshold.target.status == "ok"
     assert threshold.per_replica.low < true_capacity < threshold.per_replica.high
-    assert threshold.tolerance_ratio == pytest.approx(0.08)
+    assert threshold.tolerance_ratio == tolerance_ratio(0.04, 4.0)
     assert threshold.horizon_seconds.value == 165.0
     ramp = threshold.headroom_ratio.value
     assert ramp > 1.0
-    assert threshold.target.value == pytest.approx(threshold.per_replica.low / (ramp * 1.08))
+    assert threshold.target.value == pytest.approx(
+        threshold.per_replica.low / (ramp * (1.0 + threshold.tolerance_ratio))
+    )
     assert threshold.pool_targets == {"unified": threshold.target}
     assert threshold.target.low <= threshold.target.value <= threshold.target.high
     assert threshold.per_replica.high <= threshold.max_observed
