@@ -5,7 +5,7 @@
 #   make lint    ruff, mypy, import-linter, sqlfluff
 #   make wheel   build dist/*.whl;  make lock  compile the locks again;  make calibrate
 #   make bench   the main job, timed;  make bench-evidence  a fleet's evidence (BENCH_ARGS=--full)
-#   make bench-engine  policies against rivals in the simulated fleet, hours
+#   make bench-engine  policies against rivals in the simulated fleet, hours;  make thresholds
 #   make fuzz    mutated input for every parser, a minute each (FUZZ_SECONDS)
 #   make kill    ingestion killed at 20 random moments (KILLS) and resumed;  make clean
 
