@@ -147,4 +147,4 @@ def test_a_heading_is_reached_from_the_section_links(browser, folder):
             "[...document.querySelectorAll('nav a')]"
             ".map(link => document.querySelectorAll(link.hash).length)"
         )
-        assert found == [1] * 9
+        assert found == [1] * 10
