@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 VERDICT_ORDER: tuple[Verdict, ...] = ("proportional", "guard", "undetermined", "rejected")
 
 
+KNEE_REMARK = (
+    "It leads because these data show what a replica of its pool bears; of other pools they show a "
+    "bound at best."
+)
 NO_WEIGHTS = not_applicable("Weights decide only between signals that the data cannot tell apart.")
 
 
@@ -48,16 +52,21 @@ class _Candidate:
     weight_support: Estimate = NO_WEIGHTS
 
 
-def rank_signals(evidence: Evidence, *, seed: int = 0) -> Ranking:
+def rank_signals(
+    evidence: Evidence, *, seed: int = 0, visited_knees: frozenset[str] = frozenset()
+) -> Ranking:
     """Rank the signals of one service: a verdict, a place and a sentence for each.
 
     Verdicts come first (`VERDICT_ORDER`). Among signals fit for proportional control, those in the
     confidence set of their pool come before the others, which follow by how much more they lose.
-    Ties go by Pareto front and desirability (`desirability`). No signal has a privilege by
-    name.
+    Ties go to the pools of `visited_knees`, whose capacity the data show, so that the target of
+    the first is known and not only bounded; then by Pareto front and desirability
+    (`desirability`). No signal has a privilege by name.
     """
-    ordered = _in_order(_candidates(evidence.signals, seed=seed))
+    ordered = _in_order(_candidates(evidence.signals, seed=seed), visited_knees)
     ranked = [_ranked(candidate, rank) for rank, candidate in enumerate(ordered, start=1)]
+    if ranked and ranked[0].verdict == "proportional" and ranked[0].pool in visited_knees:
+        ranked[0] = replace(ranked[0], reason=f"{ranked[0].reason} {KNEE_REMARK}")
     missing = [
         RankedSignal(
             pool=pool,
@@ -85,7 +94,7 @@ def _candidates(signals: Sequence[SignalEvidence], *, seed: int) -> list[_Candid
     return judged
 
 
-def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+def _in_order(candidates: Sequence[_Candidate], visited_knees: frozenset[str]) -> list[_Candidate]:
     """Sort the candidates, best first; the name decides only between exact twins."""
     ordered: list[_Candidate] = []
     for verdict in VERDICT_ORDER:
@@ -96,6 +105,7 @@ def _in_order(candidates: Sequence[_Candidate]) -> list[_Candidate]:
         keys = [
             (
                 *_place_in_race(candidate.standing),
+                candidate.signal.pool not in visited_knees,
                 int(fronts[place]),
                 -round(float(worth[place]), 3),
                 # All prompt tokens and the uncached ones are twins only while the cache rests.

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from signalstudy.ranking.ranking import Ranking
+    from signalstudy.study.regimes import Regime
     from signalstudy.telemetry.telemetry import Telemetry
     from signalstudy.threshold.threshold import PdRatio, Threshold
     from signalstudy.timeline.points import OperatingPoints
@@ -110,19 +111,23 @@ def study_service(
     regimes = study_regimes(
         timeline, evidence, lambda part: _evidence(part, service, config, startup), seed=seed
     )
-    ranking = rank_signals(evidence, seed=seed)
-    if timeline is None and points is not None:
-        ranking = replace(ranking, summary=POINTS_SUMMARY)
-    ranking = with_regimes(ranking, evidence, regimes)
-    threshold, pd_ratio = fit_of(
-        production,
-        pressure_test,
-        points,
-        ranking,
-        objectives,
-        startup_seconds=config.provisioning.startup_seconds,
-        seed=config.study.seed,
-    )
+    ranking = _ranking(timeline, points, evidence, regimes, seed=seed)
+
+    def fit(ranking: Ranking) -> tuple[Threshold, PdRatio]:
+        return fit_of(
+            production,
+            pressure_test,
+            points,
+            ranking,
+            objectives,
+            startup_seconds=config.provisioning.startup_seconds,
+            seed=seed,
+        )
+
+    threshold, pd_ratio = fit(ranking)
+    if knees := _decisive_knees(ranking, threshold):
+        ranking = _ranking(timeline, points, evidence, regimes, seed=seed, visited_knees=knees)
+        threshold, pd_ratio = fit(ranking)
     found = ServiceStudy(
         service=service,
         slug=slug,
@@ -145,6 +150,36 @@ def study_service(
     )
     policy, note = policy_of(found, config, telemetry)
     return replace(found, policy=policy, policy_note=note)
+
+
+def _ranking(
+    timeline: Timeline | None,
+    points: OperatingPoints | None,
+    evidence: Evidence,
+    regimes: tuple[Regime, ...],
+    *,
+    seed: int,
+    visited_knees: frozenset[str] = frozenset(),
+) -> Ranking:
+    ranking = rank_signals(evidence, seed=seed, visited_knees=visited_knees)
+    if timeline is None and points is not None:
+        ranking = replace(ranking, summary=POINTS_SUMMARY)
+    return with_regimes(ranking, evidence, regimes)
+
+
+def _decisive_knees(ranking: Ranking, threshold: Threshold) -> frozenset[str]:
+    """Give the pools whose knee was visited, where that of the leading signal's pool was not.
+
+    What the signals leave open between pools is decided by what is known of their targets.
+    """
+    knees = frozenset(
+        name
+        for name, capacity in threshold.capacities.items()
+        if capacity.per_replica.status == "ok"
+    )
+    best = ranking.best
+    is_known = best is None or best.pool == "gateway" or best.pool in knees
+    return frozenset() if is_known else knees
 
 
 def _timelines(

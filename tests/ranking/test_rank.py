@@ -117,6 +117,23 @@ def test_the_smallest_held_out_loss_comes_first_whatever_its_name():
     assert ranking.signals[0].measures["rank_probability"].value > 0.99
 
 
+def test_of_equals_in_two_pools_the_one_whose_knee_was_visited_leads():
+    prefill = with_losses(good("a_per_second", pool="prefill"), 0.1, seed=1)
+    decode = with_losses(good("b_per_second", lag_seconds=Estimate(20.0, 15.0, 25.0)), 0.1, seed=2)
+    worse = with_losses(good("c_per_second"), 0.4, seed=3)
+    evidence = Evidence("chat", (prefill, decode, worse))
+
+    def order(*knees: str) -> list[str]:
+        found = rank_signals(evidence, visited_knees=frozenset(knees))
+        assert ("It leads because" in found.signals[0].reason) == bool(knees)
+        assert found.summary.startswith(f"Follow {found.signals[0].signal} ")
+        return [signal.signal for signal in found.signals]
+
+    assert order() == ["a_per_second", "b_per_second", "c_per_second"]
+    assert order("decode") == ["b_per_second", "a_per_second", "c_per_second"]
+    assert order("prefill") == order()
+
+
 def test_each_pool_has_a_race_of_its_own():
     ranking = ranked(
         with_losses(good("a_ratio", pool="prefill"), 0.1, seed=1),

@@ -152,3 +152,16 @@ def test_the_folder_of_a_study_is_its_name_made_safe(name, folder):
     config = parse_config(document, place="study.toml", folder=Path())
     assert str(default_folder(config)).startswith(folder)
     assert default_folder(config).parent == Path()
+
+
+def test_the_pool_whose_knee_was_visited_leads(tmp_path):
+    """Prefill has replicas to spare, decode passes its knee: only its target is known."""
+    service = generate_service(ServiceSpec(prefill_replicas=8, prefill_lag_seconds=0.0), seed=3)
+    [found] = run_study(write_table(service, tmp_path), out=tmp_path / "out").services.values()
+    capacities = found.threshold.capacities
+    assert capacities["decode"].per_replica.status == "ok"
+    assert capacities["prefill"].per_replica.status == "lower_bound"
+    assert found.ranking.best.pool == found.threshold.pool == "decode"
+    assert found.threshold.per_replica.status == found.threshold.target.status == "ok"
+    assert "It leads because" in found.ranking.best.reason
+    assert found.ranking.summary.startswith(f"Follow {found.ranking.best.signal} of the decode")
