@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.policy.draft import draft_policy
+from signalstudy.policy.draft import draft_policy, scale_in_tolerance
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
 from signalstudy.policy.trail import trail_entry
 from signalstudy.scalers.promql import alive, one_value
@@ -18,6 +18,7 @@ from signalstudy.study.matchers import known_labels
 from signalstudy.telemetry.store import tool_version
 from signalstudy.threshold.counts import WORK_SIGNALS
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
+from signalstudy.threshold.recovery import estimate_recovery
 from signalstudy.threshold.rhythm import measure_rhythm
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -189,6 +190,11 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
                 study.timeline.pools[name],
                 study.timeline.step_seconds,
                 study.threshold.signal if name == study.threshold.pool else "",
+            ),
+            recovery_seconds=estimate_recovery(
+                study.timeline,
+                study.timeline.pools[name],
+                scale_in_tolerance(study.threshold.tolerance_ratio),
             ),
             rhythm=_rhythm(study.timeline, study.timeline.pools[name], config.study.seed),
         )
