@@ -87,6 +87,9 @@ def _native(labels: dict[str, str], part: pl.DataFrame, place: str) -> NativeBat
     """Read native histograms as Prometheus prints them: `{count:3, sum:1, (0.5,1]:3}`."""
     rows = part["text"].to_list()
     heads = [re.match(r"\{count:([^,}]+), sum:([^,}]+)", text) for text in rows]
+    if None in heads:
+        strange = rows[heads.index(None)]
+        raise TableError(f"{place}: cannot read the histogram {strange[:120]!r}")
     said = [
         (row, float(low), float(high), float(number))
         for row, text in enumerate(rows)
