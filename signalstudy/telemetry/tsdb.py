@@ -111,7 +111,7 @@ def find_blocks(path: str, place: str) -> tuple[list[Block], list[str]]:
             if not meta.is_file() or ".tmp" in meta.parent.name:
                 continue
             about = _about(meta, place)
-            if about.get("thanos", {}).get("downsample", {}).get("resolution", 0):
+            if _is_downsampled(about):
                 notes.append(f"block {meta.parent.name} is downsampled and is left out")
                 continue
             found.append(_block(meta, about, place))
@@ -141,6 +141,13 @@ def _about(meta: Path, place: str) -> dict[str, Any]:
     return about
 
 
+def _is_downsampled(about: dict[str, Any]) -> bool:
+    try:
+        return bool(about.get("thanos", {}).get("downsample", {}).get("resolution", 0))
+    except AttributeError:
+        return False  # no description of a block at all, as `_block` will say
+
+
 def _block(meta: Path, about: dict[str, Any], place: str) -> Block:
     try:
         compaction = about.get("compaction") or {}
@@ -153,7 +160,7 @@ def _block(meta: Path, about: dict[str, Any], place: str) -> Block:
             parents=frozenset(str(p["ulid"]) for p in compaction.get("parents") or ()),
             labels={str(name): str(value) for name, value in labels.items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
         raise TableError(f"{place}: {meta} is no description of a block") from None
 
 

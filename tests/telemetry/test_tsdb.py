@@ -178,6 +178,8 @@ def test_a_store_is_read_again_when_a_block_is_added(tmp_path):
         ("meta.json", lambda c: c[:9], "meta.json"),
         ("meta.json", lambda c: b"[]", "no description"),
         ("meta.json", lambda c: b"{}", "no description"),
+        ("meta.json", lambda c: c.replace(b'"maxTime":', b'"maxTime": 1e999, "was":'), "no desc"),
+        ("meta.json", lambda c: c.replace(b"{", b'{"thanos": 1, ', 1), "no description"),
     ],
 )
 def test_damage_is_one_error_that_names_the_block(tmp_path, name, damage, said):
