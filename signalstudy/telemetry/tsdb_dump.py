@@ -86,22 +86,28 @@ def _batches(file: Path, place: str, is_wanted: Callable[[str], bool]) -> Iterat
 def _native(labels: dict[str, str], part: pl.DataFrame, place: str) -> NativeBatch:
     """Read native histograms as Prometheus prints them: `{count:3, sum:1, (0.5,1]:3}`."""
     rows = part["text"].to_list()
-    heads = [re.match(r"\{count:([^,}]+), sum:([^,}]+)", text) for text in rows]
-    if None in heads:
-        strange = rows[heads.index(None)]
-        raise TableError(f"{place}: cannot read the histogram {strange[:120]!r}")
-    said = [
-        (row, float(low), float(high), float(number))
-        for row, text in enumerate(rows)
-        for low, high, number in re.findall(BUCKET, text)
-    ]
+    found = [re.match(r"\{count:([^,}]+), sum:([^,}]+)", text) for text in rows]
+    heads = [head for head in found if head is not None]
+    if len(heads) < len(rows):
+        raise _no_histogram(rows[found.index(None)], place)
     try:
-        count = np.array([float(head.group(1)) for head in heads if head is not None])
-        total = np.array([float(head.group(2)) for head in heads if head is not None])
-        batch = from_buckets(labels, part["time_ms"].to_numpy(), count, total, said)
+        said = [
+            (row, float(low), float(high), float(number))
+            for row, text in enumerate(rows)
+            for low, high, number in re.findall(BUCKET, text)
+        ]
+        count = np.array([float(head.group(1)) for head in heads])
+        total = np.array([float(head.group(2)) for head in heads])
     except ValueError:
-        raise TableError(f"{place}: cannot read the histogram {rows[0][:120]!r}") from None
-    return batch
+        raise _no_histogram(rows[0], place) from None
+    for row, *numbers in said:
+        if np.isnan(numbers).any():
+            raise _no_histogram(rows[row], place)
+    return from_buckets(labels, part["time_ms"].to_numpy(), count, total, said)
+
+
+def _no_histogram(text: str, place: str) -> TableError:
+    return TableError(f"{place}: cannot read the histogram {text[:120]!r}")
 
 
 def whole_lines(file: Path, place: str) -> Iterator[bytes]:

@@ -16,7 +16,14 @@ def test_a_time_that_no_calendar_has_is_named(tmp_path, time_ms):
 
 
 @pytest.mark.parametrize(
-    "histogram", [b"{count:3,  sum:1.5, (0.5,1]:3}", b"{count:x, sum:1.5, (0.5,1]:3}", b"{count:3}"]
+    "histogram",
+    [
+        b"{count:3,  sum:1.5, (0.5,1]:3}",
+        b"{count:x, sum:1.5, (0.5,1]:3}",
+        b"{count:3, sum:1.5, (0.5,1]:::3}",
+        b"{count:3, sum:1.5, (NaN,1]:3}",
+        b"{count:3}",
+    ],
 )
 def test_a_histogram_that_is_none_is_named(tmp_path, histogram):
     name = b'{__name__="vllm:time_to_first_token_seconds"}'
