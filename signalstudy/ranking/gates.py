@@ -171,20 +171,23 @@ def _judge_guard(signal: SignalEvidence) -> Judgement:
             return Judgement("rejected", "saturates")
         if low > 1.0 and (gain.value or 0.0) >= CLIFF_GAIN:
             return Judgement("guard", "cliff")
+    is_vague = not elasticity.is_known
     if elasticity.is_known and interval_of(elasticity)[0] <= 0.0:
-        return _without_a_rise(interval_of(elasticity)[1])
+        highest = interval_of(elasticity)[1]
+        if highest <= PINNED_ELASTICITY:
+            # It falls, or its cliff was not visited.
+            falls = highest < -PINNED_ELASTICITY
+            return (
+                Judgement("rejected", "falls")
+                if falls
+                else Judgement("undetermined", "unmoved_guard")
+            )
+        is_vague = True  # from level to steep: where a queue stands, latency is its history
     correlation = measure_of(signal, "demand_correlation")
-    if not elasticity.is_known and interval_of(correlation)[0] <= 0.0:
+    if is_vague and interval_of(correlation)[0] <= 0.0:
         return Judgement("undetermined", "unclear_rise")
     is_close = elasticity.is_known and _elasticity(signal).outcome == "passed"
     return Judgement("guard", "close_to_proportional" if is_close else "rises")
-
-
-def _without_a_rise(highest_elasticity: float) -> Judgement:
-    """Judge a possible guard that shows no rise: it falls, or its cliff was not visited."""
-    if highest_elasticity < -PINNED_ELASTICITY:
-        return Judgement("rejected", "falls")
-    return Judgement("undetermined", "unmoved_guard")
 
 
 def _follows_demand(signal: SignalEvidence) -> Gate:

@@ -342,7 +342,7 @@ def _study(
         name=config.study.name,
         start=min(starts, default=""),
         end=max(ends, default=""),
-        step_seconds=float(np.median(steps)) if steps else 0.0,
+        step_seconds=float(np.quantile(steps, 0.5, method="higher")) if steps else 0.0,
         seed=config.study.seed,
         tool_version=tool_version(),
         digest=telemetry.content_digest,

@@ -65,10 +65,11 @@ def _batches(timeline: Timeline, source: PoolTimeline, objective: Objective) -> 
     unknown = np.full(timeline.time_seconds.size, np.nan)
     cache = source.signals.get("kv_cache_usage_ratio")
     served = source.signals.get("decode_tokens_per_second")
+    ready = np.where(source.ready_replicas > 0.0, source.ready_replicas, np.nan)
     per_replica = [
-        running.values / source.ready_replicas,
+        running.values / ready,
         tbt.values,
-        unknown if served is None else served.values / source.ready_replicas,
+        unknown if served is None else served.values / ready,
         unknown if cache is None else cache.values,
     ]
     batch, seconds, work, share = (mean_per_bin(values, steps) for values in per_replica)

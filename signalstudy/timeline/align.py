@@ -275,7 +275,6 @@ def _token_mix(gathered: Gathered, pools: dict[str, PoolTimeline]) -> Floats:
         prompts, outputs = prefill.served_per_second, decode.served_per_second
     else:
         prompts, outputs = prefill.demand.per_second, decode.demand.per_second
-        prompts = _less_cache(gathered, prompts, pools)
     if prompts is None or outputs is None:
         return unknown
     both = np.isfinite(prompts) & np.isfinite(outputs)
@@ -286,21 +285,6 @@ def _token_mix(gathered: Gathered, pools: dict[str, PoolTimeline]) -> Floats:
             np.where(both, outputs, 0.0), steps
         )
     return np.where(both & np.isfinite(mix), mix, np.nan)
-
-
-def _less_cache(gathered: Gathered, prompts: Floats, pools: dict[str, PoolTimeline]) -> Floats:
-    """Take what the cache answered off the prompt tokens where demand counts all of them."""
-    log = gathered.requests
-    if np.isfinite(log["cached_prompt_tokens"]).any():
-        return prompts  # demand is uncached already
-    all_tokens = pools["prefill"].signals.get("prefill_tokens_per_second")
-    uncached = pools["prefill"].signals.get(SERVED_SIGNALS[UNCACHED])
-    if all_tokens is None or uncached is None:
-        return prompts
-    steps = max(round(MIX_SECONDS / gathered.grid.step_seconds), 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = rolling_sum(uncached.values, steps) / rolling_sum(all_tokens.values, steps)
-    return prompts * np.clip(np.nan_to_num(share, nan=1.0), 0.0, 1.0)
 
 
 def _hit_ratio(gathered: Gathered, by_pool: dict[str, dict[str, SignalSeries]]) -> Floats:

@@ -134,6 +134,15 @@ def test_a_latency_that_stayed_level_is_an_untested_guard():
     assert verdict("e2e_p50_seconds", **level) == ("undetermined", "unmoved_guard")
 
 
+def test_a_latency_of_wide_elasticity_is_not_called_level():
+    """Where a queue stood for hours, latency follows its history: correlated, of no slope."""
+    wide = {"demand_elasticity": Estimate(0.4, -0.3, 0.9), "gain_ratio": unidentified("Neither.")}
+    rises = Estimate(0.38, 0.25, 0.57)
+    assert verdict("ttft_p95_seconds", demand_correlation=rises, **wide) == ("guard", "rises")
+    unsure = Estimate(0.2, -0.1, 0.4)
+    assert verdict("ttft_p95_seconds", demand_correlation=unsure, **wide)[1] == "unclear_rise"
+
+
 def test_a_weak_fall_is_called_flat_and_a_plain_one_a_fall():
     weak = {"demand_elasticity": Estimate(-0.01, -0.02, -0.001)}
     assert verdict(demand_correlation=Estimate(-0.08, -0.12, -0.03), **weak)[1] == "flat"

@@ -54,6 +54,15 @@ def test_the_batch_law_gives_its_own_bound(service):
     assert "2400 tokens/s" in note  # (1 - 0.020 / 0.050) / 0.00025
 
 
+def test_steps_without_a_replica_say_nothing(build):
+    """A gap of the scrape: no replica is seen, and nothing is divided by it (warnings fail)."""
+    batch, ready = np.linspace(1, 120, 200), np.full(200, 3.0)
+    signals = pool_signals(batch, ready)
+    ready[90:100] = 0.0
+    timeline = build.timeline({"decode": build.pool("decode", batch, ready, signals=signals)}, [])
+    assert "20 ms + 0.25 ms" in physics_note(timeline, "decode", TBT, Estimate(2000.0))
+
+
 def test_a_capacity_well_above_the_law_is_called_out(service):
     assert "one of the two is wrong" in physics_note(service, "decode", TBT, Estimate(3000.0))
 

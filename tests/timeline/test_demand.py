@@ -209,6 +209,22 @@ def test_what_the_cache_holds_is_no_demand_of_prefill(tmp_path, names, source, f
     assert "less the share found in the prefix cache" in demand.note
 
 
+@pytest.mark.parametrize("names", [("arrivals", "engine"), ("engine",), ("offered tokens",)])
+def test_the_token_mix_leaves_the_cached_prompts_out_once(tmp_path, names):
+    """The counter of computed tokens beside hits and queries must not take them off again."""
+    computed = []
+    for i in range(STEPS):
+        before = computed[-1]["value"] if computed else 0.0
+        missed = 0.2 if i // 100 % 2 else 0.8
+        of_source = {"source": "local_compute", **OF_PREFILL}
+        metric = "vllm:prompt_tokens_by_source_total"
+        computed.append(sample(metric, 10.0 * i, before + 2000.0 * missed, **of_source))
+    kinds = (*names, "decode tokens", "prefill tokens")
+    rows = [row for name in kinds for row in SOURCES[name]] + moving_hits() + computed
+    timeline = align(read(tmp_path, study(written(tmp_path, rows))), "chat")
+    assert timeline.token_mix[40:90] == pytest.approx(0.8 * 200.0 / 50.0, rel=0.02)
+
+
 def test_decode_answers_prompts_whether_or_not_they_were_cached(tmp_path):
     rows = SOURCES["decode tokens"] + SOURCES["prefill tokens"] + moving_hits()
     demand = align(read(tmp_path, study(written(tmp_path, rows))), "chat").pools["decode"].demand
