@@ -14,7 +14,9 @@ In order (contract section 6, methods section 9):
 3. A guard above a tier wants at least current x (1 + scaleOutRatio) and forbids every scale-in.
 4. A signal or guard that is missing or stale holds what it drives and forbids every scale-in.
 5. Cool-downs (a scale-in waits after a scale-out as well), step limits (at least one replica), and
-   last the bounds, which hold whatever came before.
+   last the bounds, which hold whatever came before. Soft scale-in: replicas that were taken out of
+   service and are still watched come back first, past cool-down and step limit; a guard's breach
+   takes all of its pool's back.
 6. Where the state says that a pool cannot be placed, it gets what there is, and the other pool no
    more than the band of the ratio allows beside it.
 
@@ -25,6 +27,7 @@ cannot call the next scale-out.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,7 +35,7 @@ import numpy as np
 from signalstudy.policy.placement import placed
 from signalstudy.policy.reasons import reason
 from signalstudy.policy.rules import Rules, compile_policy
-from signalstudy.policy.state import Decision, PoolStep, last_scaled
+from signalstudy.policy.state import Decision, PoolStep, last_scaled, watched_replicas
 from signalstudy.vocabulary.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -69,7 +72,9 @@ def decide(
         name = pool.pool
         own = [np.nan_to_num(ratio) for guard, ratio in tiers.items() if guard.pool == name]
         tier_ratio = np.maximum.reduce(np.broadcast_arrays(0.0, *own))
-        raised = np.maximum(wanted[name], _round_up(current[name] * (1.0 + tier_ratio)))
+        watched = watched_replicas(state, name)
+        raised = np.maximum(_round_up(current[name] * (1.0 + tier_ratio)), current[name] + watched)
+        raised = np.maximum(wanted[name], raised)
         steps[name] = _step(
             pool,
             state,
@@ -79,8 +84,9 @@ def decide(
             tier_ratio=tier_ratio,
             is_held=is_held,
             floor=_floor(pool, rules.floors, state.now_seconds),
+            watched=watched,
         )
-    steps = placed(rules, state, steps)
+    steps = {pool: _told(step, state, pool) for pool, step in placed(rules, state, steps).items()}
     return Decision(
         replicas={pool: _whole(step.replicas) for pool, step in steps.items()},
         reason=reason(rules, steps, tiers),
@@ -182,22 +188,38 @@ def _step(
     tier_ratio: Floats,
     is_held: Bools,
     floor: Floats,
+    watched: Floats,
 ) -> PoolStep:
-    """Hold a wanted number to cool-downs, step limits and bounds."""
+    """Hold a wanted number to cool-downs, step limits and bounds; what is watched is past them."""
     out_at, in_at = last_scaled(state, pool.pool)
-    is_out, is_in = wanted > current, wanted < current
+    is_out, is_in = wanted > current + watched, wanted < current
     is_cooling = np.where(
         is_out,
         state.now_seconds - out_at < pool.scale_out_cooldown_seconds,
         is_in & (state.now_seconds - np.maximum(out_at, in_at) < pool.scale_in_cooldown_seconds),
     )
     is_blocked = is_in & is_held
-    highest = current + _step_limit(current, pool.scale_out_step_ratio)
-    lowest = current - _step_limit(current, pool.scale_in_step_ratio)
-    moved = np.clip(wanted, lowest, highest)
-    moved = np.where(is_cooling | is_blocked, current, moved)
+    waits = is_cooling | is_blocked
+    added = np.where(waits, 0.0, _step_limit(current, pool.scale_out_step_ratio))
+    taken = np.where(waits, 0.0, _step_limit(current, pool.scale_in_step_ratio))
+    moved = np.clip(wanted, current - taken, current + watched + added)
     replicas = np.clip(moved, np.maximum(pool.min_replicas, floor), pool.max_replicas)
-    return PoolStep(current, desired, wanted, tier_ratio, is_cooling, is_blocked, replicas)
+    return PoolStep(
+        current,
+        desired,
+        wanted,
+        tier_ratio,
+        is_cooling,
+        is_blocked,
+        replicas,
+        observation_seconds=pool.observation_seconds,
+    )
+
+
+def _told(step: PoolStep, state: State, pool: str) -> PoolStep:
+    """Say how many of the added replicas come back from being watched."""
+    more = np.maximum(step.replicas - step.current, 0.0)
+    return replace(step, restored=np.minimum(more, watched_replicas(state, pool)))
 
 
 def _step_limit(current: Floats, ratio: float) -> Floats:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.policy.state import watched_replicas
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -19,7 +21,8 @@ def placed(rules: Rules, state: State, steps: Mapping[str, PoolStep]) -> dict[st
 
     More decode replicas than the prefill that can be had will feed are paid for nothing, and the
     other way round (HeteroScale scales both pools or neither). Replicas that serve stay, and the
-    bounds hold. The limit depends on `placeable` alone, so that more demand never means fewer.
+    bounds hold. What is still watched has its place. The limit depends on the state alone, so that
+    more demand never means fewer.
     """
     if not state.placeable:
         return dict(steps)
@@ -29,14 +32,20 @@ def placed(rules: Rules, state: State, steps: Mapping[str, PoolStep]) -> dict[st
 
 def _most(pool: PoolRule, rules: Rules, state: State, steps: Mapping[str, PoolStep]) -> Floats:
     """Give the most replicas that can be placed, or that serve beside the other pool's most."""
-    own = np.asarray(state.placeable.get(pool.pool, np.inf), dtype=float)
+    own = _can_be_had(pool.pool, state, steps)
     other = "prefill" if pool.pool == "decode" else "decode"
     if rules.ratio_band is None or other not in state.placeable:
         return own
-    theirs = np.maximum(np.asarray(state.placeable[other], dtype=float), steps[other].current)
+    theirs = _can_be_had(other, state, steps)
     lowest, highest = rules.ratio_band
     beside = theirs / lowest if pool.pool == "decode" else theirs * highest
     return np.asarray(np.minimum(own, np.ceil(beside - 1e-9)))
+
+
+def _can_be_had(pool: str, state: State, steps: Mapping[str, PoolStep]) -> Floats:
+    """Give the most replicas a pool can have: what can be placed, at least what runs already."""
+    runs = steps[pool].current + watched_replicas(state, pool)
+    return np.asarray(np.maximum(state.placeable.get(pool, np.inf), runs))
 
 
 def _held(pool: PoolRule, step: PoolStep, most: Floats) -> PoolStep:

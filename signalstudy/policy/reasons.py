@@ -43,6 +43,8 @@ def _sentence(pool: PoolRule, rules: Rules, step: PoolStep, notes: list[str]) ->
 
 def _clauses(pool: PoolRule, rules: Rules, step: PoolStep, notes: list[str]) -> list[str]:
     clauses = [_basis(pool, rules, step)]
+    if step.restored > 0.0:
+        clauses.append(f"{int(step.restored)} of them still watched and put back at once")
     if step.tier_ratio > 0.0:
         clauses.append(f"a guard asks for {float(step.tier_ratio):.0%} more")
     if step.is_blocked:

@@ -51,6 +51,7 @@ class PoolRule:
     scale_out_step_ratio: float
     scale_in_cooldown_seconds: float
     scale_in_step_ratio: float
+    observation_seconds: float
     signal: SignalRule | None
 
 
@@ -88,9 +89,9 @@ class Rules:
 def compile_policy(policy: Policy | Mapping[str, Any]) -> Rules:
     """Take the rules out of a policy document, a whole one or the little that somebody wrote.
 
-    What is absent: tolerances 0.1 outwards and 0.2 inwards, no cool-downs, no step limits, windows
-    of a minute, one replica at least, no guards, no floors. ConfigurationError names what is
-    missing and cannot be guessed: signal, target, the largest number of replicas.
+    What is absent: tolerances 0.1 outwards and 0.2 inwards, no cool-downs, no step limits, no soft
+    scale-in, windows of a minute, one replica at least, no guards, no floors. ConfigurationError
+    names what is missing and cannot be guessed: signal, target, the largest number of replicas.
     """
     document = policy.document if isinstance(policy, Policy) else policy
     spec = _needed(document, "spec", "")
@@ -167,6 +168,7 @@ def _pool_rule(
         scale_out_step_ratio=float(out.get("maxStepRatio", math.inf)),
         scale_in_cooldown_seconds=float(back.get("cooldownSeconds", 0.0)),
         scale_in_step_ratio=float(back.get("maxStepRatio", 1.0)),
+        observation_seconds=float(back.get("observationSeconds", 0.0)),
         signal=signal,
     )
 

@@ -66,6 +66,11 @@ class Controller:
     evaluation_seconds: float = EVALUATION_SECONDS
     explain: Callable[[State, Observation], str] | None = None
 
+    @property
+    def is_soft(self) -> bool:
+        """Whether removed replicas are watched, to be put back at once."""
+        return any(seconds > 0.0 for seconds in self.observation_seconds.values())
+
     def drain_seconds(self, grounds: Grounds) -> dict[str, float]:
         """Say how long a removed replica is still paid for, by pool: observed, or draining."""
         return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from signalstudy.policy.state import Observation, Reading, State
+from signalstudy.policy.state import Observation, Reading, State, moves_of
 from signalstudy.replay.draws import lags, noise
 from signalstudy.replay.fluid import flow, handed_on
 from signalstudy.replay.latencies import typical_latency
@@ -19,6 +19,7 @@ from signalstudy.replay.paths import Journey, PoolPath
 from signalstudy.replay.placement import Placed, settle
 from signalstudy.replay.relations import Relation, find_series, seen_relation
 from signalstudy.replay.stands import Block, PoolStand, SignalStand
+from signalstudy.replay.watching import keep_steps, spared_steps, watched
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run_lanes(
                 {name: pool.path.until(loop.steps) for name, pool in loop.pools.items()},
                 {key: values[: loop.steps] for key, values in loop.witnessed.items()},
                 loop.placed,
+                {name: pool.keep for name, pool in loop.pools.items()},
             )
         loop.advance(lanes)
 
@@ -95,6 +97,8 @@ class _Loop:
         shape = (draws.lanes, self.steps + self.block)
         never = np.full(draws.lanes, -np.inf)
         path = PoolPath(*(np.zeros(shape) for _ in range(4)))
+        path.spared_seconds = np.zeros((draws.lanes, 1))
+        observed = self.controller.observation_seconds.get(name, 0.0)
         strength = np.full(draws.lanes, replicas)
         if self.fleets:
             path.strength, path.unplaced = np.zeros(shape), np.zeros(shape)
@@ -109,6 +113,9 @@ class _Loop:
             in_at=never.copy(),
             strength=strength,
             refused=np.full(draws.lanes, np.nan),
+            # With an inventory what is removed leaves its place at once.
+            keep=0 if self.fleets else keep_steps(observed, self.step_seconds),
+            drain_seconds=self.controller.drain_seconds(self.grounds)[name],
         )
 
     def _seen(self, reads: Reads, draws: Draws) -> SignalStand:
@@ -217,6 +224,11 @@ class _Loop:
             {name: pool.asked[rows] for name, pool in self.pools.items()},
             {name: pool.out_at[rows] for name, pool in self.pools.items()},
             {name: pool.in_at[rows] for name, pool in self.pools.items()},
+            watched={
+                name: watched(pool.path.ready, block.lanes, block.steps, pool.keep)
+                for name, pool in self.pools.items()
+                if pool.keep
+            },
         )
 
     def _observation(self, block: Block) -> Observation:
@@ -293,8 +305,8 @@ class _Loop:
     def _act(self, name: str, lanes: Integers, steps: Integers, wanted: Floats) -> None:
         """Ask for other replicas: more are ready after the start-up, fewer at once.
 
-        Replicas that are still starting go first, the youngest ahead: what is ready later is never
-        more than what is asked for now.
+        Those that are still watched come back first, and at once. Replicas that are still starting
+        go first, the youngest ahead: what is ready later is never more than what is asked for now.
         """
         pool = self.pools[name]
         changed = np.flatnonzero(wanted != pool.asked[lanes])
@@ -308,12 +320,23 @@ class _Loop:
         planned = np.where(
             ahead >= pool.settled_at[rows], before[:, None], pool.path.ready[rows, ahead]
         )
-        pool.path.ready[rows, ahead] = np.minimum(planned, wanted[:, None])
+        back = watched(pool.path.ready, lanes, steps[:, None], pool.keep)[:, 0]
+        back = np.clip(wanted - before, 0.0, back)
+        self._spare(pool, lanes, steps, back)
+        pool.path.ready[rows, ahead] = np.minimum(planned + back[:, None], wanted[:, None])
         pool.settled_at[lanes] = steps + 1 + startup
         pool.asked[lanes] = wanted
         now = self.grounds.time_seconds[0] + self.step_seconds * steps
-        pool.out_at[lanes] = np.where(wanted > before, now, pool.out_at[lanes])
-        pool.in_at[lanes] = np.where(wanted < before, now, pool.in_at[lanes])
+        is_out, is_in = moves_of(before, wanted, back)
+        pool.out_at[lanes] = np.where(is_out, now, pool.out_at[lanes])
+        pool.in_at[lanes] = np.where(is_in, now, pool.in_at[lanes])
+
+    def _spare(self, pool: PoolStand, lanes: Integers, steps: Integers, back: Floats) -> None:
+        """Note what those that come back need no longer be drained."""
+        spared = spared_steps(pool.path.ready, lanes, steps, pool.keep, back) * self.step_seconds
+        spared += back * (pool.drain_seconds - pool.keep * self.step_seconds)
+        assert pool.path.spared_seconds is not None  # noqa: S101 - made above; for the type checker
+        pool.path.spared_seconds[lanes, 0] += spared
 
     def _is_refused(self, asked: Mapping[str, Floats], block: Block) -> Booleans:
         """Say where the controller asks for what has found no place; and count what is missing."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from signalstudy.policy.state import Observation, Reading, State
+from signalstudy.policy.state import Observation, Reading, State, moves_of
 from signalstudy.replay.grounds import iso
+from signalstudy.replay.watching import watched
 from signalstudy.vocabulary.spoken import spoken_duration, spoken_number
 
 if TYPE_CHECKING:
@@ -146,13 +147,18 @@ def _observation(saw: dict[str, float]) -> Observation:
 def _state(grounds: Grounds, journey: Journey, step: int) -> State:
     """Give the state that the controller was in, from the path it took."""
     replicas: dict[str, float] = {}
+    kept: dict[str, float] = {}
     out_at: dict[str, float] = {}
     in_at: dict[str, float] = {}
     for pool, path in journey.pools.items():
         asked = path.asked[0, : step + 1]
-        moves = np.diff(asked)
-        replicas[pool] = float(asked[-1])
-        for found, is_way in ((out_at, moves > 0.0), (in_at, moves < 0.0)):
+        steps = np.arange(step + 1)[None]
+        keep = journey.keep_steps.get(pool, 0)
+        on_watch = watched(path.ready, np.zeros(1, dtype=np.int64), steps, keep)[0]
+        back = np.clip(np.diff(asked), 0.0, on_watch[:-1])
+        replicas[pool], kept[pool] = float(asked[-1]), float(on_watch[-1])
+        ways = moves_of(asked[:-1], asked[1:], back)
+        for found, is_way in zip((out_at, in_at), ways, strict=True):
             when = np.flatnonzero(is_way)
             found[pool] = float(grounds.time_seconds[when[-1]]) if when.size else -np.inf
-    return State(float(grounds.time_seconds[step]), replicas, out_at, in_at)
+    return State(float(grounds.time_seconds[step]), replicas, out_at, in_at, watched=kept)

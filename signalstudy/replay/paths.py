@@ -22,7 +22,8 @@ class PoolPath:
 
     `strength`: the ready replicas, each counted as what it bears over what a usual one bears; None
     where all are alike. `unplaced`: replicas wanted for which there was no place, None where no
-    inventory bounds the fleet.
+    inventory bounds the fleet. `spared_seconds` (lanes, 1): replica-seconds of draining that were
+    not spent because the replicas were put back, None where none can be.
     """
 
     asked: Floats
@@ -31,6 +32,7 @@ class PoolPath:
     wait_seconds: Floats
     strength: Floats | None = None
     unplaced: Floats | None = None
+    spared_seconds: Floats | None = None
 
     @property
     def bears(self) -> Floats:
@@ -53,6 +55,7 @@ class PoolPath:
             cut(self.wait_seconds),
             None if self.strength is None else cut(self.strength),
             None if self.unplaced is None else cut(self.unplaced),
+            None if self.spared_seconds is None else cut(self.spared_seconds),
         )
 
 
@@ -61,8 +64,10 @@ class Journey:
     """A run: its pools, and what the controller of lane 0 saw (n,), by name; NaN: nothing.
 
     `placed`: how its decisions found places, None where no inventory bounds the fleet.
+    `keep_steps`: for how many steps removed replicas can be put back, by pool; absent: not at all.
     """
 
     pools: dict[str, PoolPath]
     seen: dict[str, Floats] = field(default_factory=dict)
     placed: Placed | None = None
+    keep_steps: dict[str, int] = field(default_factory=dict)

@@ -153,7 +153,7 @@ def _replay_recorded(
         draws=draws,
         asked_attainment=asked,
         runs=tuple(runs),
-        notes=(*grounds.notes, *_notes(grounds), *left_out),
+        notes=(*grounds.notes, *_notes(grounds, controllers), *left_out),
         time_seconds=grounds.time_seconds,
     )
 
@@ -243,7 +243,7 @@ def _run_each(
     return run_of(one.name, grounds, some, scores, first, given=said, flags=flags)
 
 
-def _notes(grounds: Grounds) -> tuple[str, ...]:
+def _notes(grounds: Grounds, controllers: Sequence[Controller]) -> tuple[str, ...]:
     """Say what limits the replay as a whole."""
     said = []
     if grounds.site is not None:
@@ -251,6 +251,11 @@ def _notes(grounds: Grounds) -> tuple[str, ...]:
             "The inventory bounds policies and scalers. What really happened and plans made in "
             "hindsight are not bound by it."
         )
+        if any(one.is_soft for one in controllers):
+            said.append(
+                "A removed replica leaves its place in the inventory at once: soft scale-in "
+                "(observationSeconds) is paid for here, but nothing is put back."
+            )
     hours = grounds.censored.sum() * grounds.step_seconds / 3600.0
     if hours:
         said.append(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from signalstudy.replay.latencies import share_late
 from signalstudy.replay.moments import worst_moments
-from signalstudy.replay.paths import Journey
 from signalstudy.replay.replay import Placement, PoolRun, Run
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from signalstudy.replay.draws import Draws
     from signalstudy.replay.grounds import Grounds
     from signalstudy.replay.moments import Explain
-    from signalstudy.replay.paths import PoolPath
+    from signalstudy.replay.paths import Journey, PoolPath
     from signalstudy.replay.placement import Placed
 
     Floats = NDArray[np.float64]
@@ -59,13 +58,15 @@ def score(
 
     Attainment weighs each step by the work offered in it; a step's requests miss with the sum of
     the shares that each objective lets slip (at most all), which never flatters. GPU-hours count a
-    replica from the decision to its removal: a drained one for `drain_seconds` more.
+    replica from the decision to its removal: a drained one for `drain_seconds` more, or until it is
+    put back.
     """
     step, step_count = grounds.step_seconds, grounds.time_seconds.size
     unknown = np.full(draws.lanes, np.nan)
     replica_seconds = {
         name: path.asked.sum(axis=1) * step
         + np.maximum(-np.diff(path.ready, axis=1), 0.0).sum(axis=1) * drain_seconds.get(name, 0.0)
+        - (0.0 if path.spared_seconds is None else path.spared_seconds[:, 0])
         for name, path in paths.items()
     }
     gpu_seconds = sum(
@@ -117,7 +118,7 @@ def score_all(
         scores.append(score(grounds, part, journey.pools, drain_seconds, journey.placed))
         if first is None:
             paths = {name: path.lane(0) for name, path in journey.pools.items()}
-            first = Journey(paths, journey.seen, journey.placed)
+            first = replace(journey, pools=paths)
     assert first is not None  # noqa: S101 - there is a lane 0; for the type checker
     return scores, first
 

@@ -23,6 +23,8 @@ class PoolStand:
     """Where each lane stands in one pool, (lanes,).
 
     `strength`: of what was asked for, once all of it serves. `refused`: what found no place, NaN.
+    `keep`: for how many steps a removed replica can be put back. `drain_seconds`: how long it is
+    paid for.
     """
 
     path: PoolPath
@@ -34,6 +36,8 @@ class PoolStand:
     in_at: Floats
     strength: Floats
     refused: Floats
+    keep: int
+    drain_seconds: float
 
 
 @dataclass(slots=True)

@@ -226,7 +226,8 @@ def _alert(
 def _sentences(whole: Plan) -> Iterator[str]:
     yield (
         f'Watch {DESIRED}{{policy="{whole.name}"}} beside your replicas for a week before '
-        "anything acts on it. It is the policy's decision without cool-downs and step limits."
+        "anything acts on it. It is the policy's decision without cool-downs, step limits and "
+        "soft scale-in."
     )
     unknown = [pool.pool for pool in whole.pools if not pool.replicas_query]
     if unknown:

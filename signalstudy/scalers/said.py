@@ -50,7 +50,9 @@ def what_is_left_out(
             else f"{band[0].upper()}{band[1:]} is kept by the other pool's signal beside the own "
             "one: the larger of both counts, as in the policy. Nobody waits for the other pool."
         )
-    yield (
-        "NOT EXPRESSED: soft scale-in (observationSeconds). A removed replica is gone at once; "
-        "give it a preStop hook and a grace period long enough to drain."
-    )
+    if any(pool.observation_seconds > 0.0 for pool in whole.rules.pools):
+        yield (
+            "NOT EXPRESSED: soft scale-in (observationSeconds). A removed replica is gone at once: "
+            "demand that comes back waits for a cool-down and a start-up. Give it a preStop hook "
+            "and a grace period long enough to drain."
+        )

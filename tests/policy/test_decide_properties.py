@@ -47,6 +47,7 @@ def cases(draw):
         draw(replicas),
         scaled_out_at_seconds=draw(times),
         scaled_in_at_seconds=draw(times),
+        watched=draw(st.dictionaries(st.sampled_from(["decode", "prefill"]), st.integers(0, 9))),
     )
     readings = {
         TOKENS: Reading(draw(demands), draw(ages)),
@@ -176,6 +177,9 @@ def test_arrays_of_draws_decide_like_one_draw_at_a_time(draws):
                 }
                 for which in ("scaled_out_at_seconds", "scaled_in_at_seconds")
             ),
+            watched={
+                n: np.array([s.watched.get(n, 0) for s, _ in single]) for n in ("decode", "prefill")
+            },
         ),
         Observation(
             {

@@ -247,6 +247,17 @@ def test_a_decision_that_finds_no_place_is_not_applied_and_is_told(inventory):
     assert replay.rows()[1]["unplaced_hours"] == run.placement.unplaced_replica_hours.value
 
 
+def test_with_an_inventory_nothing_is_put_back_and_that_is_told(inventory):
+    said = []
+    for seconds in (0, 120):
+        rule = planted.rule()
+        rule["scaleIn"]["observationSeconds"] = seconds
+        policy = planted.split_policy(pools={"decode": rule, "prefill": rule})
+        replay = replay_policy(policy, split(), inventory=inventory, draws=0)
+        said.append([note for note in replay.notes if "nothing is put back" in note])
+    assert [len(notes) for notes in said] == [0, 1]
+
+
 def test_replicas_on_weaker_gpus_bear_less(tmp_path):
     weak = tmp_path / "weak.yaml"
     weak.write_text(

@@ -64,6 +64,7 @@ def policy(spec: dict[str, Any] | None = None, **more: Any) -> Policy:
     whole["metadata"]["validUntil"] = "2026-02-11T08:30:00Z"
     for section in whole["spec"]["pools"].values():
         section["scaleOut"]["maxStepRatio"] = 1.0
+        section["scaleIn"]["observationSeconds"] = 120
     whole["spec"] |= copy.deepcopy(spec or {}) | more
     validate_policy(whole, "test")
     return Policy("chat", whole)

@@ -18,11 +18,11 @@ TTFT, TBT = "prefill.ttft_p99_seconds", "decode.tbt_p99_seconds"
 BOUNDS = {"decode": (2, 40), "prefill": (2, 52)}
 
 
-def draws(seed, rules):
+def draws(seed, rules, most_watched=0):
     """Draw fleets within their bounds, demand around, far above and far below them, and decide.
 
     Gives the replicas there are, what the signals say, and what the policy asks for, with
-    cool-downs long past.
+    cool-downs long past and up to `most_watched` replicas a pool out of service but running.
     """
     random = np.random.default_rng(seed)
     now = {
@@ -36,7 +36,8 @@ def draws(seed, rules):
         TBT: random.choice([0.01, 0.044, 0.046, 0.06], DRAWS),
     }
     readings = {key: Reading(value) for key, value in values.items()}
-    asked = decide(rules, State(1e9, now), Observation(readings)).replicas
+    watched = {pool: random.integers(0, most_watched + 1, DRAWS) for pool in BOUNDS}
+    asked = decide(rules, State(1e9, now, watched=watched), Observation(readings)).replicas
     for i in range(DRAWS):
         yield (
             {pool: int(replicas[i]) for pool, replicas in now.items()},
@@ -164,3 +165,22 @@ def test_kthena_limits_a_step_as_documented():
             else:
                 assert replicas == wanted[pool], (pool, now, values)
     assert 0 < rounded < DRAWS
+
+
+def test_a_scaler_without_soft_scale_in_differs_where_its_file_says_so_and_nowhere_else():
+    whole = policy()
+    text, rules = export(whole, "hpa"), compile_policy(whole)
+    assert "NOT EXPRESSED: soft scale-in (observationSeconds)" in text
+    by_name = documented.objects(text, "HorizontalPodAutoscaler")
+    beyond = 0
+    for now, values, wanted in draws(4, rules, most_watched=5):
+        for pool, document in by_name.items():
+            if is_driven_only(rules, now, values, pool):
+                continue
+            plain = documented.hpa(document, now[pool], metrics(values))
+            more = wanted[pool] - plain
+            assert 0 <= more <= 5
+            beyond += more > 0
+            # Only a step that the file limits can be wider: what is watched is past the limit.
+            assert not more or plain == 2 * now[pool]
+    assert beyond > 50

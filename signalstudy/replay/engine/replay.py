@@ -136,6 +136,11 @@ def _runs(
     known = functools.partial(_known, grounds)
     for one in loops:
         check_reads(one.controller, setting.template.view, known)
+    if any(one.controller.is_soft for one in loops):
+        left_out.append(
+            "The engine drains a removed replica and cannot put it back: soft scale-in "
+            "(observationSeconds) has no effect here."
+        )
     loops += rivals_tuned([one for one in rivals if one not in HINDSIGHT], setting, leave_out)
     for one in loops:
         check_reads(one.controller, setting.template.view, known)

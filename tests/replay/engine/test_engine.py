@@ -89,6 +89,14 @@ def test_a_policy_follows_demand_and_costs_less(followed):
     assert run.slo_attainment_ratio.value > 0.75
 
 
+def test_the_engine_says_that_it_cannot_put_back_what_it_drains(followed):
+    rule = planted.rule()
+    rule["scaleIn"]["observationSeconds"] = 120
+    soft = replayed([follows(pools={"decode": rule, "prefill": rule})], np.full(3, 1.0))
+    for replay, is_soft in ((soft, True), (followed, False)):
+        assert is_soft == any("cannot put it back" in note for note in replay.notes)
+
+
 def test_the_form_is_that_of_the_contract(followed, risen):
     found = followed.as_dict()
     assert found["engine"] == "dynamo"
