@@ -8,6 +8,7 @@ import numpy as np
 
 from signalstudy.evidence.blocks import interval_of
 from signalstudy.evidence.crosscovariance import SIGNIFICANCE
+from signalstudy.evidence.response import LEAST_DEMAND_RANGE
 from signalstudy.evidence.series import demand_must_vary, signal_must_vary
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -29,7 +30,7 @@ def demand_correlation(prepared: Prepared) -> Estimate:
 
     r = S_xy / sqrt(S_xx S_yy), its interval from resampled block sums (methods, section 3), widened
     as atanh r (Fisher's z), which knows the bounds. Whether the signal follows demand is decided by
-    `independence_probability`.
+    `independence_probability`. Censored where demand hardly varied: r shrinks with its range.
     """
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
@@ -39,13 +40,26 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     resampled = _pearson(prepared.blocks.weights @ sums)
     z, z_resampled = (np.arctanh(np.clip(r, -CLOSEST, CLOSEST)) for r in (value, resampled))
     low, high = np.tanh(interval_of(float(z), z_resampled, prepared.blocks)).tolist()
+    quiet = _quiet_demand(prepared)
     return Estimate(
         value=value,
         low=min(low, value),
         high=max(high, value),
+        status="censored" if quiet else "ok",
         method=f"Pearson, bootstrap of {prepared.blocks.drawn.size} blocks",
-        note=prepared.alignment[1] + _decision(prepared),
+        note=quiet + prepared.alignment[1] + _decision(prepared),
     )
+
+
+def _quiet_demand(prepared: Prepared) -> str:
+    """Say where demand varied too little to move any signal, else nothing."""
+    try:
+        reach = prepared.response.demand_range
+    except NotEnoughDataError:
+        return ""
+    if reach >= LEAST_DEMAND_RANGE:
+        return ""
+    return f"demand varied by a factor of only {reach:.2f}; "
 
 
 def effective_observations(prepared: Prepared) -> Estimate:

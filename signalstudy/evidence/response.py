@@ -28,6 +28,8 @@ FEWEST_LEVELS = 4
 LEAST_OTHERS = 1.0 / 3.0
 LEAST_SCALE = 0.25
 LEAST_LINEAR = 0.8
+LEAST_DEMAND_RANGE = float(np.exp(0.1))
+"""Demand that varies by a smaller factor moves no signal visibly: nothing is told about shape."""
 MOST_WIDENED = 3.0
 
 
@@ -51,6 +53,14 @@ class Response:
     inner: NDArray[np.bool_]
     low_level: float
     high_level: float
+
+    @cached_property
+    def demand_range(self) -> float:
+        """Factor by which demand varies between its 5 % and 95 % quantiles; inf from zero up."""
+        known = self.levels[self.inner]
+        if known.size == 0:
+            return 1.0
+        return float(known[-1] / known[0]) if known[0] > 0.0 else np.inf
 
     @cached_property
     def means(self) -> Floats:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.blocks import FACTOR, PLAIN, bootstrapped, interval_of
-from signalstudy.evidence.response import weighted_lines
+from signalstudy.evidence.response import LEAST_DEMAND_RANGE, weighted_lines
 from signalstudy.evidence.series import signal_must_vary, varies
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
@@ -83,7 +83,7 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
             f"{int(usable.sum())} bins of demand, so it has no logarithmic slope."
         )
     levels = np.log(response.levels[positive])
-    if np.ptp(levels) < 0.1:
+    if np.exp(np.ptp(levels)) < LEAST_DEMAND_RANGE:
         raise NotEnoughDataError(
             f"Demand varies by a factor of only {np.exp(np.ptp(levels)):.2f} between its 5 % and "
             "95 % quantiles, too little for a logarithmic slope."

@@ -26,6 +26,7 @@ Finding = Literal[
     "constant",
     "unknown_dependence",
     "too_little_data",
+    "quiet_demand",
     "unclear_rise",
     "patchy",
     "does_not_follow",
@@ -212,8 +213,7 @@ def _follows_demand(signal: SignalEvidence) -> Gate:
         is_weak = max(abs(low), abs(high)) < STRONG_CORRELATION
         is_enough = _effective_observations(signal, correlation) >= FEWEST_OBSERVATIONS
         if is_weak and is_enough:
-            moves_a_little = excludes_zero and correlation.low is not None
-            return Gate("failed", "hardly_follows" if moves_a_little else "does_not_follow")
+            return _too_weak(signal, moves=excludes_zero and correlation.low is not None)
         return Gate("undecided", "too_little_data")
     elasticity = measure_of(signal, "demand_elasticity").value
     if correlation.value < 0.0 and (elasticity is None or elasticity < 0.0):
@@ -227,6 +227,18 @@ def _effective_observations(signal: SignalEvidence, correlation: Estimate) -> fl
     measured = measure_of(signal, "effective_observations").value
     known = correlation.effective_observations if measured is None else measured
     return FEWEST_OBSERVATIONS if known is None else known
+
+
+def _too_weak(signal: SignalEvidence, *, moves: bool) -> Gate:
+    """Judge a correlation too weak to tell from chance: the signal's fault, unless demand slept."""
+    if _is_quiet(signal):
+        return Gate("undecided", "quiet_demand")
+    return Gate("failed", "hardly_follows" if moves else "does_not_follow")
+
+
+def _is_quiet(signal: SignalEvidence) -> bool:
+    """Whether demand hardly varied: any signal looks weak then (methods.md, 3)."""
+    return measure_of(signal, "demand_correlation").status == "censored"
 
 
 def _is_constant(signal: SignalEvidence) -> bool:
@@ -307,7 +319,8 @@ def _audible(signal: SignalEvidence) -> Gate:
     if ratio.value is None:
         return Gate("not_tested")
     if interval_of(ratio)[1] < LEAST_SIGNAL_TO_NOISE:
-        return Gate("failed", "noisy")
+        is_quiet = _is_quiet(signal)
+        return Gate("undecided", "quiet_demand") if is_quiet else Gate("failed", "noisy")
     return Gate("passed")
 
 

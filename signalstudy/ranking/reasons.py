@@ -96,6 +96,13 @@ def _too_little_data(signal: SignalEvidence) -> str:
     )
 
 
+def _quiet_demand(signal: SignalEvidence) -> str:
+    return (
+        f"Demand hardly varied, so a signal that follows it would look no different "
+        f"({correlation(signal)}); a record with quiet and busy hours would decide."
+    )
+
+
 def _unclear_rise(signal: SignalEvidence) -> str:
     return (
         f"Moves when demand does, but whether it rises with it cannot be told "
@@ -350,6 +357,7 @@ _SENTENCES: dict[Finding, Callable[[SignalEvidence], str]] = {
     "constant": _constant,
     "unknown_dependence": _unknown_dependence,
     "too_little_data": _too_little_data,
+    "quiet_demand": _quiet_demand,
     "unclear_rise": _unclear_rise,
     "patchy": _patchy,
     "does_not_follow": _does_not_follow,

@@ -35,6 +35,15 @@ def test_noise_does_not_follow_demand():
     assert "not told from chance" in demand_correlation(ready).note
 
 
+def test_under_quiet_demand_a_weak_correlation_is_censored():
+    rng = np.random.default_rng(5)
+    quiet = 3000.0 * (1.0 + 0.01 * autoregression(rng, 8640, 12, 1.0))
+    estimate = demand_correlation(prepared(60.0 + rng.normal(0, 3.0, 8640), quiet))
+    assert estimate.status == "censored"
+    assert "demand varied by a factor of only 1.0" in estimate.note
+    assert demand_correlation(prepared(day_of_demand(), day_of_demand())).status == "ok"
+
+
 def test_a_shared_daily_rhythm_alone_is_not_following():
     place = 2 * np.pi * np.arange(8640) / 8640
     rng = np.random.default_rng(4)

@@ -212,6 +212,24 @@ def test_the_cache_is_named_as_the_cause_of_what_is_wrong_with_all_prompt_tokens
     assert verdict("some_ratio", **against) == ("rejected", "concave")
 
 
+@pytest.mark.parametrize("name", ["some_ratio", "ttft_p99_seconds"])
+def test_what_does_not_move_under_quiet_demand_is_not_rejected_for_it(name):
+    still = Estimate(0.02, -0.1, 0.1, status="censored")
+    weak = {"independence_probability": Estimate(0.6), "demand_correlation": still}
+    assert verdict(name, **weak) == ("undetermined", "quiet_demand")
+
+
+def test_noise_under_quiet_demand_is_not_held_against_a_signal():
+    faint = {
+        "demand_correlation": Estimate(0.15, 0.06, 0.24, status="censored"),
+        "demand_elasticity": unidentified("Demand varies too little."),
+        "signal_to_noise_ratio": Estimate(0.02, 0.0, 0.05),
+    }
+    assert verdict(**faint)[0] == "undetermined"
+    faint["demand_correlation"] = Estimate(0.15, 0.06, 0.24)
+    assert verdict(**faint) == ("rejected", "noisy")
+
+
 def test_a_guard_is_seen_to_rise_or_left_open():
     drowned = {
         "demand_elasticity": unidentified("The signal rests at zero."),

@@ -70,6 +70,7 @@ def test_the_lag_is_said_as_people_say_it(lag, expected):
         ("cliff", "A cliff: 2.70 times steeper at high demand than at low"),
         ("distorted", "the signal per unit of work changes by 150 %"),
         ("concave", "doubling demand multiplies it by only 1.96"),
+        ("quiet_demand", "quiet and busy hours"),
         ("too_little_data", "about 13 independent observations"),
         ("saturates", "rises 2.70 times as steeply"),
     ],
