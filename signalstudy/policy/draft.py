@@ -23,10 +23,11 @@ from signalstudy.policy.targets import (
 from signalstudy.policy.trail import trail_entry
 from signalstudy.policy.window import signal_window_seconds
 from signalstudy.threshold.counts import WORK_SIGNALS
+from signalstudy.threshold.drift import drift_warnings
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts
     from signalstudy.ranking.ranking import Ranking
@@ -64,6 +65,7 @@ def draft_policy(
     own, own_notes = own_targets(driver, threshold, pd_ratio, ranking) if is_split else ({}, [])
     ratio = ratio_section(pd_ratio) if is_split else None
     notes = _target_notes([driver, *own.values()])
+    notes += _drift_notes(threshold, {driver.pool, *own})
     notes += [*_ratio_notes(pd_ratio, driver, ratio, own), *own_notes] if is_split else []
     signals = {pool: _signal(own.get(pool, driver), promql, study) for pool in pool_inputs}
     peaks = peak_replicas(driver, own, ratio, pool_inputs)
@@ -227,6 +229,11 @@ def _evidence(
         trail_entry("threshold.headroomRatio", threshold.headroom_ratio),
         trail_entry("threshold.horizonSeconds", threshold.horizon_seconds),
     ]
+    entries += [
+        trail_entry(f"threshold.drift.{drift.pool}.{_camel(drift.over)}Ratio", drift.spread)
+        for drift in threshold.drifts
+        if drift.pool in {driver.pool, *own}
+    ]
     for pool, target in sorted(own.items()):
         entries.append(trail_entry(f"pools.{pool}.targetPerReplica.value", target.target))
     if ratio is not None:
@@ -270,6 +277,22 @@ def _target_notes(targets: Sequence[PoolTarget]) -> list[str]:
                 "is another."
             )
     return notes
+
+
+def _drift_notes(threshold: Threshold, pools: Collection[str]) -> list[str]:
+    """Say where a target holds in some hours or regimes better than in others."""
+    notes = [
+        f"{drift.pool}: {drift.sentence()}"
+        for drift in threshold.drifts
+        if drift.pool in pools and (drift.spread.low or 1.0) > 1.0
+    ]
+    warnings = drift_warnings(threshold)
+    return [*notes, *(said for pool, said in warnings.items() if pool in pools)]
+
+
+def _camel(words: str) -> str:
+    first, *others = words.split()
+    return "".join([first, *(word.capitalize() for word in others)])
 
 
 def _ratio_notes(

@@ -87,6 +87,8 @@ class ServicePage:
     threshold_numbers: tuple[NamedNumber, ...]
     threshold_is_known: bool
     hardware: dict[str, list[Any]] | None
+    drift: dict[str, list[Any]] | None
+    drift_sentences: tuple[str, ...]
     ratio_note: str
     ratio_figure: FigureBlock
     ratio_numbers: tuple[NamedNumber, ...]
@@ -133,6 +135,10 @@ def service_page(
         threshold_numbers=_threshold_numbers(service),
         threshold_is_known=service.threshold.per_replica.is_known,
         hardware=_hardware(service),
+        drift=_drift(service),
+        drift_sentences=tuple(
+            f"{one.pool}, {one.signal}: {one.sentence()}" for one in service.threshold.drifts
+        ),
         ratio_note=service.pd_ratio.note,
         ratio_figure=ratio_figure(service),
         ratio_numbers=named_numbers(service.pd_ratio.estimates()),
@@ -241,6 +247,23 @@ def _hardware(service: ServiceStudy) -> dict[str, list[Any]] | None:
             "bound by": one.binding or None,
         }
         for one in service.threshold.by_hardware
+    ]
+    return table_of(rows) if rows else None
+
+
+def _drift(service: ServiceStudy) -> dict[str, list[Any]] | None:
+    """Give the table of what a replica bears part by part, None where the record was not cut."""
+    rows: list[dict[str, object]] = [
+        {
+            "pool": drift.pool,
+            "part": one.part,
+            "replicas": one.replicas,
+            "bears": f"{spoken_estimate(one.per_replica)} {drift.signal}",
+            "status": one.per_replica.status,
+            "bound by": one.binding or None,
+        }
+        for drift in service.threshold.drifts
+        for one in drift.parts
     ]
     return table_of(rows) if rows else None
 

@@ -10,6 +10,7 @@ from signalstudy.evidence.pooling import pool_evidence
 from signalstudy.policy.draft import draft_policy
 from signalstudy.policy.pools import draft_pool
 from signalstudy.threshold.capacity import fit_capacity
+from signalstudy.threshold.drift import measure_drift
 from signalstudy.threshold.fit import draft_target
 from signalstudy.threshold.pd_ratio import fit_pd_ratio, fixed_ratio_cost, measure_token_mix
 from signalstudy.threshold.planner import ongoing_requests, planner_thresholds
@@ -54,6 +55,7 @@ def formula_of(function: Callable[..., Any]) -> str:
 FORMULAS = {
     "proportional": formula_of(draft_target),
     "threshold.headroom": formula_of(estimate_headroom),
+    "threshold.drift": formula_of(measure_drift),
     "threshold.horizon": formula_of(estimate_horizon),
     "threshold": formula_of(fit_capacity),
     "ratio.fixedCost": formula_of(fixed_ratio_cost),
@@ -95,6 +97,16 @@ def fitted_numbers(study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
     if target is not None:
         question = "What should one replica be given?"
         numbers.append(Number("target", question, formula_of(draft_target), target))
+    numbers += [
+        Number(
+            f"capacity_spread_ratio: {drift.over}",
+            f"How much more does a replica bear in the best {drift.over} than in the worst?",
+            formula_of(measure_drift),
+            drift.spread,
+        )
+        for drift in threshold.drifts
+        if _is_of(ranked, drift.pool, drift.signal)
+    ]
     if driver or own is not None:
         numbers += [*_of_threshold(study), *_of_ratio(study), *_of_policy(study)]
     return numbers

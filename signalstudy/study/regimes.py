@@ -56,6 +56,12 @@ class Regime:
     ranking: Ranking
 
     @property
+    def settled_seconds(self) -> tuple[float, float]:
+        """Give start and end, without the warm-up after a change."""
+        warm_up = WARM_UP_SECONDS if self.started_with else 0.0
+        return self.start_seconds + warm_up, self.end_seconds
+
+    @property
     def span(self) -> str:
         """Say from when to when."""
         return f"{_when(self.start_seconds)} to {_when(self.end_seconds)}"

@@ -20,6 +20,7 @@ from signalstudy.study.regimes import noted_changes, study_regimes, with_regimes
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.telemetry.read import read_telemetry
 from signalstudy.telemetry.store import tool_version
+from signalstudy.threshold.drift import drift_warnings, measure_drifts
 from signalstudy.threshold.fit import fit_threshold
 from signalstudy.threshold.tolerance import noise_ratio
 from signalstudy.timeline.align import align, read_points
@@ -128,6 +129,7 @@ def study_service(
     if knees := _decisive_knees(ranking, threshold):
         ranking = _ranking(timeline, points, evidence, regimes, seed=seed, visited_knees=knees)
         threshold, pd_ratio = fit(ranking)
+    threshold = _with_drifts(threshold, production, ranking, objectives, regimes, seed=seed)
     found = ServiceStudy(
         service=service,
         slug=slug,
@@ -144,6 +146,10 @@ def study_service(
         quality=(
             *apart(telemetry, service),
             *noted_changes(timeline, regimes),
+            *(
+                QualityCheck(f"target of {pool}", "warning", sentence)
+                for pool, sentence in drift_warnings(threshold).items()
+            ),
             *_quality(production, pressure_test, points),
         ),
         regimes=regimes,
@@ -165,6 +171,21 @@ def _ranking(
     if timeline is None and points is not None:
         ranking = replace(ranking, summary=POINTS_SUMMARY)
     return with_regimes(ranking, evidence, regimes)
+
+
+def _with_drifts(
+    threshold: Threshold,
+    production: Timeline | None,
+    ranking: Ranking,
+    objectives: Sequence[Objective],
+    regimes: tuple[Regime, ...],
+    *,
+    seed: int,
+) -> Threshold:
+    """Add how far a replica bears the same by part of the day and in every regime."""
+    lent = _lend(production, driver_of(ranking, production))
+    spans = {regime.span: regime.settled_seconds for regime in regimes}
+    return replace(threshold, drifts=measure_drifts(lent, threshold, objectives, spans, seed=seed))
 
 
 def _decisive_knees(ranking: Ranking, threshold: Threshold) -> frozenset[str]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from signalstudy.ranking.ranking import RankedSignal
     from signalstudy.study.study import ServiceStudy, Study
+    from signalstudy.threshold.threshold import Threshold
     from signalstudy.vocabulary.estimate import Estimate
 
 SCHEMA_VERSION = 1
@@ -80,31 +81,7 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
         "signals": [_signal(signal) for signal in study.ranking.signals],
         "rank_agreement": _as_dicts(agreement_of_days(study.evidence)),
         "regimes": [summarise_regime(regime) for regime in study.regimes],
-        "threshold": {
-            "signal": threshold.signal,
-            "pool": threshold.pool,
-            "per_replica": threshold.per_replica.as_dict(),
-            "target": threshold.target.as_dict(),
-            "binding": threshold.binding,
-            "max_observed": threshold.max_observed,
-            "headroom_ratio": threshold.headroom_ratio.as_dict(),
-            "horizon_seconds": threshold.horizon_seconds.as_dict(),
-            "tolerance_ratio": threshold.tolerance_ratio,
-            "capacities": [
-                {
-                    "pool": capacity.pool,
-                    "signal": capacity.signal,
-                    "per_replica": capacity.per_replica.as_dict(),
-                    "binding": capacity.binding,
-                    "max_observed": capacity.max_observed,
-                    "by_objective": {
-                        name: estimate.as_dict() for name, estimate in capacity.by_objective.items()
-                    },
-                }
-                for capacity in threshold.capacities.values()
-            ],
-            "by_hardware": [one.as_dict() for one in threshold.by_hardware],
-        },
+        "threshold": _threshold(threshold),
         "pd_ratio": pd_ratio.ratio.as_dict()
         | {
             "band_low": pd_ratio.band_low,
@@ -122,6 +99,35 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
         "data_quality": [
             {"check": row.check, "status": row.status, "note": row.note} for row in study.quality
         ],
+    }
+
+
+def _threshold(threshold: Threshold) -> dict[str, Any]:
+    return {
+        "signal": threshold.signal,
+        "pool": threshold.pool,
+        "per_replica": threshold.per_replica.as_dict(),
+        "target": threshold.target.as_dict(),
+        "binding": threshold.binding,
+        "max_observed": threshold.max_observed,
+        "headroom_ratio": threshold.headroom_ratio.as_dict(),
+        "horizon_seconds": threshold.horizon_seconds.as_dict(),
+        "tolerance_ratio": threshold.tolerance_ratio,
+        "capacities": [
+            {
+                "pool": capacity.pool,
+                "signal": capacity.signal,
+                "per_replica": capacity.per_replica.as_dict(),
+                "binding": capacity.binding,
+                "max_observed": capacity.max_observed,
+                "by_objective": {
+                    name: estimate.as_dict() for name, estimate in capacity.by_objective.items()
+                },
+            }
+            for capacity in threshold.capacities.values()
+        ],
+        "by_hardware": [one.as_dict() for one in threshold.by_hardware],
+        "drifts": [one.as_dict() for one in threshold.drifts],
     }
 
 

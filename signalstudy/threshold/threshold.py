@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from signalstudy.threshold.drift import Drift
+
     Floats = NDArray[np.float64]
 
 
@@ -93,7 +95,8 @@ class Threshold:
     (1 + tolerance)). `headroom_ratio`: the ramp factor R. `horizon_seconds`: seen lag + start-up
     + evaluation period that R covers. `pool_targets`: the same target for each pool's own work,
     over that pool's own ramp factor, where pools follow their own signals. `by_hardware`: the same
-    per hardware type, for pools that mix several.
+    per hardware type, for pools that mix several. `drifts`: what a replica bears by part of the day
+    and by regime.
     """
 
     signal: str
@@ -108,6 +111,11 @@ class Threshold:
     capacities: dict[str, Capacity] = field(default_factory=dict)
     by_hardware: tuple[HardwareCapacity, ...] = ()
     pool_targets: dict[str, Estimate] = field(default_factory=dict)
+    drifts: tuple[Drift, ...] = ()
+
+    def target_of(self, pool: str) -> Estimate | None:
+        """Give the target of the pool that drives, or of another pool's own work."""
+        return self.target if pool == self.pool else self.pool_targets.get(pool)
 
     def estimates(self) -> dict[str, Estimate]:
         """Give every number of the threshold by name, pools' capacities included."""

@@ -6,8 +6,9 @@ import pytest
 
 from signalstudy.policy.draft import scale_in_tolerance
 from signalstudy.policy.schema import validate_policy
+from signalstudy.threshold.drift import PART_OF_DAY, Drift, PartCapacity
 from signalstudy.vocabulary.errors import NotEnoughDataError
-from signalstudy.vocabulary.estimate import not_applicable, unidentified
+from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 
 def test_a_disaggregated_service_gets_the_document_of_the_contract(disaggregated):
@@ -188,3 +189,27 @@ def test_a_rough_service_name_changes_the_raw_label_and_nothing_else(disaggregat
 @pytest.mark.parametrize(("out", "into"), [(0.05, 0.2), (0.2, 0.2), (0.35, 0.35), (2.0, 0.9)])
 def test_scale_in_tolerates_at_least_as_much_as_scale_out(out, into):
     assert scale_in_tolerance(out) == into
+
+
+def drifting(high):
+    """Give a drift of decode's capacity whose worst part bears at most `high`."""
+    parts = (
+        PartCapacity("00:00 to 06:00 UTC", Estimate(2400.0, 2300.0, 2500.0), "tbt", 12.0),
+        PartCapacity("12:00 to 18:00 UTC", Estimate(0.95 * high, 0.9 * high, high), "tbt", 14.0),
+    )
+    spread = Estimate(2400.0 / (0.95 * high), 1.1, 1.6, method="largest over smallest")
+    return Drift("decode", "decode_tokens_per_second", PART_OF_DAY, parts, spread)
+
+
+@pytest.mark.parametrize(("high", "is_too_much"), [(2000.0, False), (1700.0, True)])
+def test_a_drift_stands_in_the_evidence_and_a_target_too_high_for_a_part_is_said(
+    high, is_too_much, disaggregated
+):
+    threshold = replace(disaggregated.threshold, drifts=(drifting(high),))
+    policy = disaggregated.but(threshold=threshold).draft()
+    numbers = {entry["number"]: entry for entry in policy.document["spec"]["evidence"]}
+    assert numbers["threshold.drift.decode.partOfTheDayRatio"]["low"] == 1.1
+    said = " ".join(policy.notes)
+    assert "decode: By part of the day it drifts: by" in said
+    assert ("1890 decode_tokens_per_second a replica, is that of the whole record and" in said
+            ) == is_too_much  # fmt: skip

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from signalstudy.report.page import key_numbers, service_page, threshold_sentence, tone_of
+from signalstudy.threshold.drift import PART_OF_DAY, Drift, PartCapacity
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 
 
@@ -84,3 +85,23 @@ def test_a_long_ranking_shows_the_telling_signals_and_keeps_the_others_in_order(
     assert len(page.signals) + len(page.more_signals) == 11 + 30
     assert [row.rank for row in page.more_signals] == [str(100 + n) for n in range(1, 30)]
     assert "e2e_p29" not in page.ranking_figure.json
+
+
+def test_what_a_replica_bears_part_by_part_is_a_table_and_a_sentence(studies):
+    service = studies.make_service()
+    assert page_of(service).drift is None
+    parts = (
+        PartCapacity("00:00 to 06:00 UTC", Estimate(2400.0, 2300.0, 2500.0), "tbt", 12.0),
+        PartCapacity("12:00 to 18:00 UTC", Estimate(1900.0, 1800.0, 2000.0), "tbt", None),
+    )
+    spread = Estimate(2400.0 / 1900.0, 1.12, 1.42)
+    drift = Drift("decode", "decode_tokens_per_second", PART_OF_DAY, parts, spread)
+    threshold = replace(service.threshold, drifts=(drift,))
+    page = page_of(replace(service, threshold=threshold))
+    assert [row[1] for row in page.drift["rows"]] == [one.part for one in parts]
+    (sentence,) = page.drift_sentences
+    assert sentence == (
+        "decode, decode_tokens_per_second: By part of the day it drifts: by 1.26 times (1.12 to "
+        "1.42) from 1900 a replica (12:00 to 18:00 UTC) to 2400 a replica (00:00 to 06:00 UTC, "
+        "with 12 replicas)."
+    )
