@@ -55,29 +55,29 @@ _last = click.option(
 
 
 @commands.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-study"))
-@click.option("--quiet", is_flag=True, help="No progress on stderr.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def demo(out: Path, *, quiet: bool, debug: bool) -> None:
-    """Run the whole study on the sample that ships with the package."""
+@_common
+def demo(out: Path | None, service: str | None, form: str, *, quiet: bool, debug: bool) -> None:
+    """Run the whole study on the sample that ships with the package, in ./demo-study."""
     from signalstudy.shipped import shipped  # noqa: PLC0415 - heavy only when used
 
     with errors(debug=debug):
-        path = shipped("sample") / "study.toml"
-        _run(path, out, None, "table", last=None, quiet=quiet, strict=False)
+        path, folder = shipped("sample") / "study.toml", out or Path("demo-study")
+        _run(path, folder, service, form, last=None, quiet=quiet, strict=False)
 
 
 @commands.command()
 @click.option("--from", "source", help="A server's address, a TSDB folder, or files.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("study.toml"))
+@click.option("--quiet", is_flag=True, help="Write the file and say nothing.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def init(source: str | None, out: Path, *, debug: bool) -> None:
+def init(source: str | None, out: Path, *, quiet: bool, debug: bool) -> None:
     """Write a commented study.toml, filled in from what the source holds."""
     from signalstudy.study.init import write_study_file  # noqa: PLC0415 - heavy only when used
 
     with errors(debug=debug):
-        for sentence in write_study_file(source, out):
-            click.echo(sentence)
+        said = write_study_file(source, out)
+        if not quiet:
+            click.echo("\n".join(said))
 
 
 @commands.command()
@@ -123,6 +123,11 @@ def _run(
         click.echo(sentence, err=True)
     if not quiet:
         click.echo(f"Report: {page}", err=True)
+    _exit_by(study, strict=strict)
+
+
+def _exit_by(study: Study, *, strict: bool = False) -> None:
+    """End with 1 where no service (`strict`: not every one) has a signal that qualifies."""
     qualified = [found.ranking.best is not None for found in study.services.values()]
     if not any(qualified) or (strict and not all(qualified)):
         sys.exit(EXIT_NOTHING_QUALIFIES)
@@ -164,10 +169,11 @@ def _stage(name: str, about: str) -> None:
 
         with errors(debug=debug):
             study, _ = _study(path, out, service, quiet=quiet)
-            if name == "policy":
-                click.echo(stages.policies_text(study), nl=False)
+            if name == "policy" and form != "csv":
+                click.echo(stages.policies_text(study, form), nl=False)
             else:
                 print_rows(getattr(stages, f"{name}_rows")(study), form)
+            _exit_by(study)
 
 
 _stage("evidence", "Print every measure of every signal.")
@@ -188,12 +194,14 @@ def report(
     quiet: bool,
     debug: bool,
 ) -> None:
-    """Write the report and print the path of its first page."""
+    """Write the report; its first page goes to a pipe or file, its path to a terminal."""
     with errors(debug=debug):
         from signalstudy.report.write import write_report  # noqa: PLC0415 - heavy only when used
 
         study, folder = _study(path, out, service, quiet=quiet)
-        click.echo(str(write_report(study, folder)))
+        page = write_report(study, folder)
+        click.echo(str(page) if sys.stdout.isatty() else page.read_text("utf-8"))
+        _exit_by(study)
 
 
 @commands.command()
@@ -236,14 +244,25 @@ def explain(
     metavar="SIGNAL=PROMQL",
     help="The query of a signal, of POOL.up or POOL.replicas; may be repeated.",
 )
+@click.option("--format", "form", type=click.Choice(("yaml", "json")), default="yaml")
+@click.option("--quiet", is_flag=True, help="Nothing is said beside the result anyway.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def export_policy(path: Path, to: str, queries: tuple[str, ...], *, debug: bool) -> None:
+def export_policy(
+    path: Path,
+    to: str,
+    queries: tuple[str, ...],
+    *,
+    form: str,
+    quiet: bool,  # noqa: ARG001 - scripts give it to every command
+    debug: bool,
+) -> None:
     """Write a policy in the form that a scaler consumes."""
     with errors(debug=debug):
         from signalstudy.policy.read import read_policy  # noqa: PLC0415 - heavy only when used
-        from signalstudy.scalers.export import export, parse_queries  # noqa: PLC0415
+        from signalstudy.scalers.export import as_json, export, parse_queries  # noqa: PLC0415
 
-        click.echo(export(read_policy(path), to, parse_queries(queries)), nl=False)
+        text = export(read_policy(path), to, parse_queries(queries))
+        click.echo(as_json(text) if form == "json" else text, nl=False)
 
 
 @commands.command("lint")
@@ -320,7 +339,9 @@ def replay_policies(form: str, *, quiet: bool, debug: bool, **options: Any) -> N
 
 @commands.command()
 @click.option("--format", "form", type=click.Choice(FORMATS), default="table")
-def signals(form: str) -> None:
+@click.option("--quiet", is_flag=True, help="Nothing is said beside the result anyway.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def signals(form: str, *, quiet: bool, debug: bool) -> None:  # noqa: ARG001 - as above
     """Print the catalogue: canonical name, unit, engine metrics."""
     from signalstudy.vocabulary.signals import catalogue_rows  # noqa: PLC0415
 

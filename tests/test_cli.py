@@ -85,6 +85,49 @@ def test_every_stage_prints_its_result_from_the_same_store(ran, planted):
     assert (cwd / "planted-study/telemetry.duckdb").stat().st_mtime_ns == before
 
 
+def test_every_stage_speaks_json_and_csv_and_the_report_is_the_page(ran, planted):
+    cwd, _ = ran
+    for stage in ("evidence", "rank", "fit", "policy", "check"):
+        said = signalstudy(stage, planted, "--format", "json", "--quiet", cwd=cwd, expect=0).stdout
+        table = signalstudy(stage, planted, "--format", "csv", "--quiet", cwd=cwd, expect=0).stdout
+        assert json.loads(said), stage
+        assert list(csv.DictReader(io.StringIO(table))), stage
+    [policy] = json.loads(
+        signalstudy("policy", planted, "--format", "json", "--quiet", cwd=cwd, expect=0).stdout
+    )
+    assert policy["kind"] == "ScalingPolicy"
+    page = signalstudy("report", planted, "--quiet", cwd=cwd, expect=0).stdout
+    assert page.strip() == (cwd / "planted-study/report.html").read_text().strip()
+
+
+def test_options_that_scripts_give_to_every_command_are_taken_by_all(ran):
+    cwd, _ = ran
+    [policy] = (cwd / "planted-study/policy").iterdir()
+    query = "decode.decode_tokens_per_second=sum(rate(x[1m]))"
+    own = ("export", policy, "--to", "dynamo", "--query", query)
+    [manifest, *_] = json.loads(
+        signalstudy(*own, "--quiet", "--format", "json", cwd=cwd, expect=0).stdout
+    )
+    assert manifest == next(
+        yaml.safe_load_all(signalstudy(*own, "--quiet", cwd=cwd, expect=0).stdout)
+    )
+    signalstudy("signals", "--quiet", "--debug", cwd=cwd, expect=0)
+    silent = signalstudy("init", "--quiet", "--out", cwd / "new.toml", cwd=cwd, expect=0)
+    assert silent.output == ""
+    options = {option for param in commands.commands["demo"].params for option in param.opts}
+    assert {"--out", "--service", "--format", "--quiet", "--debug"} <= options
+
+
+def test_every_stage_exits_1_where_nothing_qualifies(tmp_path):
+    path = write_table(
+        generate_service(replace(SPEC, independent_noise=True), seed=4), tmp_path / "noise"
+    )
+    for stage in ("rank", "policy"):
+        done = signalstudy(stage, path, "--quiet", cwd=tmp_path, expect=1)
+    assert list(yaml.safe_load_all(done.stdout)) == []
+    assert done.stdout.startswith("# planted: No ")
+
+
 def test_noise_exits_1_and_says_that_nothing_qualifies(tmp_path):
     path = write_table(
         generate_service(replace(SPEC, independent_noise=True), seed=4), tmp_path / "noise"

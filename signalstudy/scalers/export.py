@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import yaml
 
 from signalstudy.scalers import aibrix, dynamo, hpa, keda, kthena, prometheus_rules, ray_serve
 from signalstudy.vocabulary.errors import ConfigurationError, unknown_name
@@ -49,6 +52,12 @@ def export(policy: Policy, to: str, queries: Mapping[str, str] | None = None) ->
     if to not in SCALERS:
         raise unknown_name("--to", "scaler", to, SCALERS)
     return SCALERS[to].write(with_queries(policy, queries or {}))
+
+
+def as_json(manifests: str) -> str:
+    """Give YAML documents as a JSON list of them, without the comments."""
+    documents = list(yaml.safe_load_all(manifests))
+    return json.dumps(documents, indent=1, allow_nan=False) + "\n"
 
 
 def parse_queries(options: tuple[str, ...]) -> dict[str, str]:

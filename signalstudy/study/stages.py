@@ -48,15 +48,30 @@ def fit_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
-def policies_text(study: Study) -> str:
-    """Give the policies of all services as YAML documents; a comment where there is none."""
-    documents = [
-        policy_yaml(service.policy)
-        if service.policy is not None
-        else f"# {one_line(service.service)}: {one_line(service.policy_note)}\n"
+def policies_text(study: Study, form: str = "table") -> str:
+    """Give the policies of all services as YAML documents (`json`: as a list of them).
+
+    Where there is none, a comment says why; it stands above the documents and makes none.
+    """
+    policies = [s.policy for s in study.services.values() if s.policy is not None]
+    if form == "json":
+        return json.dumps([p.document for p in policies], indent=1, allow_nan=False) + "\n"
+    missing = [
+        f"# {one_line(service.service)}: {one_line(service.policy_note)}\n"
         for service in study.services.values()
+        if service.policy is None
     ]
-    return "---\n".join(documents)
+    return "".join(missing) + "---\n".join(policy_yaml(policy) for policy in policies)
+
+
+def policy_rows(study: Study) -> list[dict[str, Any]]:
+    """Give one row per number of a policy's evidence."""
+    return [
+        {"service": service.service} | row
+        for service in study.services.values()
+        if service.policy is not None
+        for row in service.policy.document["spec"]["evidence"]
+    ]
 
 
 def study_json(study: Study) -> str:
