@@ -2,8 +2,10 @@
 
 For each trace a fixed fleet first serves the first part; a study is fitted to what that leaves, the
 policy it drafts, whatever signal it chose, is replayed on the rest, beside the rivals, each with
-what suited it best on the first part, and the plans of hindsight. Names: day, servegen (gated),
-code, conversation; or files, Mooncake JSON lines or request logs.
+what suited it best on the first part, and the plans of hindsight. The fixed fleet is too small for
+its busiest minutes (`--tight`), or nothing would be seen of the knee and the study could give
+bounds only. Names: day, servegen (gated), code, conversation; or files, Mooncake JSON lines or
+request logs.
 
 `--prefill-times 1 --decode-times 1` is the whole H200 pair: some hours a trace. The default is a
 smaller replica, which a trace of a tenth of the requests fills as well. `--quicken 4` lets the same
@@ -19,8 +21,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -54,6 +54,12 @@ def main() -> None:
     parser.add_argument("--decode-times", type=float, default=10.0)
     parser.add_argument("--quicken", type=float, default=1.0)
     parser.add_argument("--first", type=float, default=0.5, help="share of the trace to study")
+    parser.add_argument(
+        "--tight",
+        type=float,
+        default=0.75,
+        help="the first part's replicas by those that its peak needs",
+    )
     parser.add_argument("--against", default="all")
     parser.add_argument("--jobs", type=int, default=usual_jobs())
     parser.add_argument("--seed", type=int, default=0)
@@ -79,7 +85,7 @@ def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay,
     trace = quickened(one.trace.scaled(factor, options.seed), options.quicken, options.seed)
     split = trace.start + options.first * trace.seconds
     first = trace.between(None, split)
-    fleet = {pool: max(int(np.ceil(work / able[pool])), 2)
+    fleet = {pool: max(round(options.tight * work / able[pool]), 2)
              for pool, work in peak_work(first).items()}  # fmt: skip
     service = studied(first, Fleet(SIDES, fleet, STARTUP_SECONDS, GPUS, profile), limits, folder)
     if service.policy is None:

@@ -113,7 +113,8 @@ def _desired(
         for pool in rules.pools
         if pool.signal is not None
     }
-    followed = desired[rules.driver] * (rules.follower_ratio or np.nan)
+    ratio = np.nan if rules.follower_ratio is None else rules.follower_ratio
+    followed = desired[rules.driver] * ratio
     for pool in rules.pools:
         desired.setdefault(pool.pool, followed)
     if rules.band is not None:

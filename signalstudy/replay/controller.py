@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.float64]
 EVALUATION_SECONDS = 15.0
+LANE = "lane"
+"""The reading that says which lane asks (lanes, 1), for rules that differ from lane to lane."""
 Decide: TypeAlias = Callable[[State, Observation], Mapping[str, Floats]]
 
 

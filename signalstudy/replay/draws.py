@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +31,7 @@ class Draws:
     `capacity` (what a replica bears within the objectives) and `saturation` (the most it serves) by
     pool, and `startup_seconds`, (lanes,). `z` (lanes,): the normal score of the lag. `first_lane`:
     which of all lanes stands first, so that a part of them has the noise it has in the whole.
+    `same_noise`: all lanes have that of lane 0, so that nothing but what they are given differs.
     """
 
     capacity: dict[str, Floats]
@@ -39,6 +40,7 @@ class Draws:
     z: Floats
     seed: int
     first_lane: int = 0
+    same_noise: bool = False
 
     @property
     def lanes(self) -> int:
@@ -50,8 +52,24 @@ class Draws:
         capacity = {pool: values[lanes] for pool, values in self.capacity.items()}
         saturation = {pool: values[lanes] for pool, values in self.saturation.items()}
         first = self.first_lane + (lanes.start or 0)
+        return replace(
+            self,
+            capacity=capacity,
+            saturation=saturation,
+            startup_seconds=self.startup_seconds[lanes],
+            z=self.z[lanes],
+            first_lane=first,
+        )
+
+    def repeated(self, lanes: int) -> Draws:
+        """Give lane 0 so many times over, its noise included."""
         return Draws(
-            capacity, saturation, self.startup_seconds[lanes], self.z[lanes], self.seed, first
+            {pool: np.repeat(values[:1], lanes) for pool, values in self.capacity.items()},
+            {pool: np.repeat(values[:1], lanes) for pool, values in self.saturation.items()},
+            np.repeat(self.startup_seconds[:1], lanes),
+            np.repeat(self.z[:1], lanes),
+            self.seed,
+            same_noise=True,
         )
 
 
@@ -118,12 +136,14 @@ def noise(grounds: Grounds, pool: str, signal: str, draws: Draws) -> Floats:
         return np.ones((1, 1))
     per_step = minute * np.sqrt(max(WINDOW_SECONDS / grounds.step_seconds, 1.0))
     key = f"{pool}.{signal}".encode()
+    lanes = [0] if draws.same_noise else range(draws.first_lane, draws.first_lane + draws.lanes)
     drawn = np.stack([
-        np.random.default_rng([draws.seed, draws.first_lane + lane, *key]).standard_normal(
+        np.random.default_rng([draws.seed, lane, *key]).standard_normal(
             grounds.time_seconds.size, dtype=np.float32
         )
-        for lane in range(draws.lanes)
+        for lane in lanes
     ])  # fmt: skip
+    drawn = np.broadcast_to(drawn, (draws.lanes, grounds.time_seconds.size))
     return np.asarray(np.maximum(1.0 + per_step * drawn, 0.0))
 
 

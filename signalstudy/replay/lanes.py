@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from signalstudy.policy.state import Observation, Reading, State, moves_of
+from signalstudy.replay.controller import LANE
 from signalstudy.replay.draws import lags, noise
 from signalstudy.replay.fluid import flow, handed_on
 from signalstudy.replay.latencies import typical_latency
@@ -86,6 +87,7 @@ class _Loop:
         self.totals = {name: _cumulated(work) for name, work in self.arrivals.items()}
         self.handed_before = np.zeros(draws.lanes)
         site = grounds.site
+        self.first_lane = draws.first_lane
         self.fleets = [] if site is None else [settle(site, start) for _ in range(draws.lanes)]
         self.placed = Placed.empty(draws.lanes) if self.fleets else None
         self.pools = {name: self._pool(draws, name, float(start[name])) for name in grounds.pools}
@@ -241,6 +243,7 @@ class _Loop:
                 self.witnessed[key][block.steps[0]] = value
         for name, ready in block.ready.items():  # who waits for its own start-ups sees them
             readings[f"{name}.ready_replicas"] = Reading(ready)
+        readings[LANE] = Reading(self.first_lane + block.lanes[:, None])
         return Observation(readings)
 
     def _read(self, seen: SignalStand, block: Block) -> Floats:

@@ -102,12 +102,17 @@ def _sweeps(options: Mapping[str, Options]) -> Iterator[tuple[tuple[str, ...], s
 def training_part(grounds: Grounds) -> Grounds:
     """Give what a rival is tuned on: of the first half the busiest day."""
     half = max(int(TRAINING_SHARE * grounds.time_seconds.size), 1)
-    day = int(LONGEST_TRAINING_SECONDS / grounds.step_seconds)
-    if half <= day:
-        return grounds.part(slice(0, half))
-    total = np.concatenate([[0.0], np.cumsum(grounds.weights[:half])])
-    begin = int(np.argmax(total[day:] - total[:-day]))
-    return grounds.part(slice(begin, begin + day))
+    return busiest_part(grounds.part(slice(0, half)), LONGEST_TRAINING_SECONDS)
+
+
+def busiest_part(grounds: Grounds, longest_seconds: float) -> Grounds:
+    """Give the part with most requests, `longest_seconds` long where there is so much."""
+    most = max(int(longest_seconds / grounds.step_seconds), 1)
+    if grounds.time_seconds.size <= most:
+        return grounds
+    total = np.concatenate([[0.0], np.cumsum(grounds.weights)])
+    begin = int(np.argmax(total[most:] - total[:-most]))
+    return grounds.part(slice(begin, begin + most))
 
 
 def held_within(start: Mapping[str, float], controller: Controller) -> dict[str, float]:

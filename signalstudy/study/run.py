@@ -15,7 +15,7 @@ from signalstudy.evidence.evidence import Evidence
 from signalstudy.evidence.gather import gather_evidence
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.study.apart import apart
-from signalstudy.study.policy import policy_of
+from signalstudy.study.headroom import with_policy
 from signalstudy.study.regimes import noted_changes, study_regimes, with_regimes
 from signalstudy.study.study import ServiceStudy, Study
 from signalstudy.telemetry.read import read_telemetry
@@ -146,16 +146,14 @@ def study_service(
         quality=(
             *apart(telemetry, service),
             *noted_changes(timeline, regimes),
-            *(
-                QualityCheck(f"target of {pool}", "warning", sentence)
-                for pool, sentence in drift_warnings(threshold).items()
-            ),
             *_quality(production, pressure_test, points),
         ),
         regimes=regimes,
     )
-    policy, note = policy_of(found, config, telemetry)
-    return replace(found, policy=policy, policy_note=note)
+    found = with_policy(found, config, telemetry)
+    warnings = drift_warnings(found.threshold)
+    checks = (QualityCheck(f"target of {pool}", "warning", said) for pool, said in warnings.items())
+    return replace(found, quality=(*found.quality, *checks))
 
 
 def _ranking(

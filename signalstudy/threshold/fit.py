@@ -16,7 +16,7 @@ from signalstudy.threshold.tolerance import tolerance_ratio
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from signalstudy.timeline.points import OperatingPoints
     from signalstudy.timeline.timeline import HardwarePart, Timeline
@@ -108,10 +108,35 @@ def fit_threshold(
             name: draft_target(bears.per_replica, headrooms[name], tolerance)
             for name, bears in capacities.items()
         },
+        pool_headrooms=headrooms,
     )
-    drives = threshold.pool == "decode" and threshold.signal == WORK
-    target = threshold.target if drives else threshold.pool_targets.get("decode")
-    return threshold, _pd_ratio(sources, capacities, headrooms, target)
+    return threshold, _pd_ratio(timeline or pressure_test, threshold)
+
+
+def with_headrooms(
+    threshold: Threshold, headrooms: Mapping[str, Estimate], timeline: Timeline | None
+) -> tuple[Threshold, PdRatio]:
+    """Give targets and P/D ratio as they are with other ramp factors, by pool.
+
+    `timeline`: production, else the pressure test, whose token mix the ratio takes.
+    """
+    ramps = {**threshold.pool_headrooms, **headrooms}
+    tolerance = threshold.tolerance_ratio
+    moved = replace(
+        threshold,
+        target=draft_target(threshold.per_replica, ramps[threshold.pool], tolerance),
+        headroom_ratio=ramps[threshold.pool],
+        by_hardware=tuple(
+            replace(one, target=draft_target(one.per_replica, ramps[one.pool], tolerance))
+            for one in threshold.by_hardware
+        ),
+        pool_targets={
+            name: draft_target(bears.per_replica, ramps[name], tolerance)
+            for name, bears in threshold.capacities.items()
+        },
+        pool_headrooms=ramps,
+    )
+    return moved, _pd_ratio(timeline, moved)
 
 
 def _capacities(
@@ -272,19 +297,18 @@ def _with_origin(estimate: Estimate, part: Timeline, sources: _Sources) -> Estim
     return replace(estimate, note=f"{estimate.note} From {part.role} data.".strip())
 
 
-def _pd_ratio(
-    sources: _Sources,
-    capacities: dict[str, Capacity],
-    headrooms: dict[str, Estimate],
-    target: Estimate | None,
-) -> PdRatio:
-    """Fit the ratio on the mix of production, else of the pressure test."""
-    decode, prefill = capacities.get("decode"), capacities.get("prefill")
-    ramps = {name: r.value or DEFAULT_HEADROOM_RATIO for name, r in headrooms.items()}
+def _pd_ratio(timeline: Timeline | None, threshold: Threshold) -> PdRatio:
+    """Fit the ratio on the token mix of a recording."""
+    capacities = threshold.capacities
+    ramps = {
+        name: one.value or DEFAULT_HEADROOM_RATIO for name, one in threshold.pool_headrooms.items()
+    }
+    drives = threshold.pool == "decode" and threshold.signal == WORK
+    target = threshold.target if drives else threshold.pool_targets.get("decode")
     return fit_pd_ratio(
-        sources.timeline or sources.pressure_test,
-        decode,
-        prefill,
+        timeline,
+        capacities.get("decode"),
+        capacities.get("prefill"),
         decode_headroom_ratio=ramps.get("decode", 1.0),
         prefill_headroom_ratio=ramps.get("prefill", 1.0),
         decode_target=target.value if target is not None else None,

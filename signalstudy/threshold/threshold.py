@@ -94,9 +94,9 @@ class Threshold:
     `per_replica`: capacity in units of the signal; `target` = per_replica.low / (ramp headroom x
     (1 + tolerance)). `headroom_ratio`: the ramp factor R. `horizon_seconds`: seen lag + start-up
     + evaluation period that R covers. `pool_targets`: the same target for each pool's own work,
-    over that pool's own ramp factor, where pools follow their own signals. `by_hardware`: the same
-    per hardware type, for pools that mix several. `drifts`: what a replica bears by part of the day
-    and by regime.
+    over that pool's own ramp factor (`pool_headrooms`), where pools follow their own signals.
+    `by_hardware`: the same per hardware type, for pools that mix several. `drifts`: what a replica
+    bears by part of the day and by regime.
     """
 
     signal: str
@@ -111,6 +111,7 @@ class Threshold:
     capacities: dict[str, Capacity] = field(default_factory=dict)
     by_hardware: tuple[HardwareCapacity, ...] = ()
     pool_targets: dict[str, Estimate] = field(default_factory=dict)
+    pool_headrooms: dict[str, Estimate] = field(default_factory=dict)
     drifts: tuple[Drift, ...] = ()
 
     def target_of(self, pool: str) -> Estimate | None:

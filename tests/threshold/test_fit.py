@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from signalstudy.threshold.fit import draft_target, fit_threshold
+from signalstudy.threshold.fit import draft_target, fit_threshold, with_headrooms
 from signalstudy.threshold.tolerance import tolerance_ratio
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.timeline.timeline import SignalSeries
@@ -50,6 +50,20 @@ def test_the_target_is_the_safe_bound_over_ramp_and_tolerance(planted_service, t
     assert threshold.target.low <= threshold.target.value <= threshold.target.high
     assert threshold.per_replica.high <= threshold.max_observed
     assert ratio.ratio.status == "not_applicable"
+
+
+def test_other_ramp_factors_move_targets_and_ratio_and_nothing_else(planted_service):
+    timeline = planted_service()
+    best = ("unified", "decode_tokens_per_second")
+    threshold, ratio = fit_threshold(timeline, best, [TBT], startup_seconds=120.0)
+    assert with_headrooms(threshold, {}, timeline) == (threshold, ratio)
+    was = threshold.headroom_ratio
+    moved, _ = with_headrooms(threshold, {"unified": replace(was, value=2.0 * was.value)}, timeline)
+    assert moved.headroom_ratio.value == 2.0 * was.value
+    assert moved.target.value == pytest.approx(threshold.target.value / 2.0)
+    assert moved.pool_targets == {"unified": moved.target}
+    assert moved.per_replica == threshold.per_replica
+    assert moved.capacities == threshold.capacities
 
 
 def test_a_capacity_is_fitted_in_units_of_the_best_signal(planted_service, true_capacity):

@@ -1,0 +1,242 @@
+"""Headroom by replay: the ramp factors whose policy costs least and still keeps what is asked.
+
+The formula's ramp factor (threshold.ramp) depends on the width of its bins: at 10, 60 and 300 s one
+day gave 5.2, 1.8 and 1.3. So every combination of the pools' ramp factors on a grid is replayed on
+the study's own demand, in the closed loop and through the same queues as any policy, and the replay
+decides (methods 9).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from signalstudy.policy.decide import decide
+from signalstudy.policy.rules import compile_policy
+from signalstudy.replay.controller import LANE, policy_controller
+from signalstudy.replay.draws import draw
+from signalstudy.replay.grounds import lay_grounds
+from signalstudy.replay.history import start_replicas
+from signalstudy.replay.lanes import run_lanes
+from signalstudy.replay.rivals import busiest_part, held_within
+from signalstudy.replay.score import CELLS_AT_ONCE, late_shares, score
+from signalstudy.threshold.bootstrap import choose_blocks
+from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO
+from signalstudy.vocabulary.estimate import Estimate
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from numpy.typing import NDArray
+
+    from signalstudy.policy.rules import PoolRule, Rules
+    from signalstudy.policy.state import Observation, State
+    from signalstudy.replay.controller import Controller, Decide
+    from signalstudy.replay.grounds import Grounds, Studied
+    from signalstudy.threshold.bootstrap import Blocks
+
+    Floats = NDArray[np.float64]
+    Booleans = NDArray[np.bool_]
+
+STEP_RATIO = 1.07
+"""Between neighbours of the grid: a target that is a twentieth off costs about as much."""
+LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
+"""The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
+LONGEST_SECONDS = 7 * 86400.0
+DRAWS = 500
+SAFE_QUANTILE, QUANTILES = 0.05, (0.025, 0.975)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The combinations tried, one a lane; lane 0 is the formula's.
+
+    `ramps` (lanes,) by pool; `at` (lanes, pools): the place on each pool's `steps`, -1 in lane 0.
+    """
+
+    formula: Mapping[str, float]
+    steps: Mapping[str, Floats]
+    ramps: Mapping[str, Floats]
+    at: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What the lanes came to: GPU-hours (lanes,), and share of requests kept by (draws, lanes)."""
+
+    gpu_hours: Floats
+    kept: Floats
+    blocks: Blocks
+
+    def keeps(self, asked: float, quantile: float = SAFE_QUANTILE) -> Booleans:
+        """Say which lanes keep what is asked in all but `quantile` of the draws."""
+        return np.asarray(np.quantile(self.kept, quantile, axis=0) >= asked)
+
+
+def tune_headrooms(
+    studied: Studied, *, users_maximum: Collection[str] = (), seed: int = 0
+) -> dict[str, Estimate]:
+    """Give the ramp factor of each pool by replay; empty where the formula's serves as well.
+
+    The cheapest combination that keeps `asked_attainment` of the requests (0.99, or more where the
+    objectives ask it), in the lower 95 % bound over blocks of time. Where that is dearer than the
+    formula's, or none does, the formula's stands if it keeps the share that the objectives name;
+    else the cheapest that does so much. At least 1: no replica is meant to rest above its
+    capacity's safe bound.
+
+    `studied` needs a policy. `users_maximum`: pools whose maxReplicas the user gave; that of the
+    others grows with the ramp factor. Raises SignalStudyError where the study cannot be replayed.
+    """
+    policy = studied.policy
+    assert policy is not None  # noqa: S101 - as said above; for the type checker
+    grounds = busiest_part(lay_grounds(studied), LONGEST_SECONDS)
+    grid = _grid_of(studied, compile_policy(policy))
+    controller = replace(
+        policy_controller(policy, grounds), decide=_by_lane(compile_policy(policy), grid,
+                                                            users_maximum)
+    )  # fmt: skip
+    tried = _try(controller, grounds, grid, seed)
+    asked = grounds.asked_attainment
+    named = min(one.objective.quantile for one in grounds.objectives)
+    best = _cheapest(tried, grid, asked)
+    if best is None or tried.gpu_hours[best] > tried.gpu_hours[0]:
+        if tried.keeps(named)[0]:
+            return {}
+        if best is None:
+            best, asked = _cheapest(tried, grid, named), named
+    if best is None or best == 0:
+        return {}
+    return {
+        pool: replace(
+            _interval(pool, best, grid, tried, asked),
+            note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
+            f"{tried.gpu_hours[0]:.4g} GPU-hours and this one {tried.gpu_hours[best]:.4g}.",
+            effective_observations=tried.blocks.count,
+            days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
+            method=f"of {grid.at.shape[0]} combinations replayed the cheapest that keeps {asked:g} "
+            f"of the requests, in the lower 95 % bound over {tried.blocks.counted()}",
+        )
+        for pool in grid.steps
+    }
+
+
+def _grid_of(studied: Studied, rules: Rules) -> _Grid:
+    known = studied.threshold.pool_headrooms
+    formula = {
+        rule.pool: max(known[rule.pool].value or DEFAULT_HEADROOM_RATIO, 1.0)
+        if rule.pool in known
+        else DEFAULT_HEADROOM_RATIO
+        for rule in rules.pools
+        if rule.signal is not None or rules.follower_ratio is not None
+    }
+    steps = {}
+    for pool, ramp in formula.items():
+        largest = max(LARGEST_HEADROOM, BEYOND_FORMULA * ramp)
+        count = int(np.ceil(np.log(largest) / np.log(STEP_RATIO))) + 1
+        steps[pool] = np.geomspace(1.0, largest, count)
+    at = np.array([[-1] * len(steps), *product(*(range(one.size) for one in steps.values()))])
+    ramps = {
+        pool: np.where(at[:, position] < 0, formula[pool], one[at[:, position]])
+        for position, (pool, one) in enumerate(steps.items())
+    }
+    return _Grid(formula, steps, ramps, at)
+
+
+def _by_lane(rules: Rules, grid: _Grid, users_maximum: Collection[str]) -> Decide:
+    """Decide with the targets, ratio and maxima that each lane's ramp factors give."""
+    by_formula = {pool: ramps / grid.formula[pool] for pool, ramps in grid.ramps.items()}
+
+    def pool_rule(rule: PoolRule, lane: NDArray[np.int64]) -> PoolRule:
+        if rule.pool not in by_formula:
+            return rule
+        times = by_formula[rule.pool][lane]
+        if rule.pool not in users_maximum:
+            most = np.ceil(rule.max_replicas * np.maximum(times, 1.0))
+            rule = replace(rule, max_replicas=cast("int", most))
+        if rule.signal is None:
+            return rule
+        target = cast("float", rule.signal.target_per_replica / times)
+        return replace(rule, signal=replace(rule.signal, target_per_replica=target))
+
+    def ask(state: State, observation: Observation) -> dict[str, Floats]:
+        lane = np.asarray(observation.readings[LANE].value, dtype=np.int64)
+        moved = replace(rules, pools=tuple(pool_rule(rule, lane) for rule in rules.pools))
+        if {"prefill", "decode"} <= by_formula.keys():
+            per_decode = by_formula["prefill"][lane] / by_formula["decode"][lane]
+            if rules.follower_ratio is not None:
+                follows = per_decode if rules.driver == "decode" else 1.0 / per_decode
+                moved = replace(moved, follower_ratio=cast("float", rules.follower_ratio * follows))
+            if rules.band is not None:
+                low, high = (cast("float", end * per_decode) for end in rules.band)
+                moved = replace(moved, band=(low, high))
+        steps = decide(moved, state, observation).steps
+        return {pool: step.replicas for pool, step in steps.items()}
+
+    return ask
+
+
+def _try(controller: Controller, grounds: Grounds, grid: _Grid, seed: int) -> _Tried:
+    """Run all lanes on the study's estimates, so many at a time as fit into memory."""
+    lanes = grid.at.shape[0]
+    drawn = draw(grounds, 0, seed).repeated(lanes)
+    start = held_within(start_replicas(grounds), controller)
+    drain = controller.drain_seconds(grounds)
+    weights = grounds.weights * ~grounds.censored
+    room = max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
+    hours, sums = [], []
+    blocks: Blocks | None = None
+    for begin in range(0, lanes, room):
+        part = drawn.part(slice(begin, begin + room))
+        journey = run_lanes(controller, grounds, part, start)
+        hours.append(score(grounds, part, journey.pools, drain).gpu_hours)
+        missed = late_shares(grounds, part, journey.pools) * weights
+        if blocks is None:
+            blocks = choose_blocks(
+                grounds.time_seconds, grounds.step_seconds, missed[0], role="production"
+            )
+            begins = np.flatnonzero(np.diff(blocks.of_row, prepend=-1))
+        sums.append(np.add.reduceat(missed, begins, axis=1))
+    assert blocks is not None  # noqa: S101 - there is a lane 0; for the type checker
+    counted = np.add.reduceat(weights, begins)
+    drawn_blocks = blocks.weights(DRAWS, np.random.default_rng(seed))
+    requests = np.maximum(drawn_blocks @ counted, np.finfo(float).tiny)
+    kept = 1.0 - drawn_blocks @ np.concatenate(sums).T / requests[:, None]
+    return _Tried(np.concatenate(hours), kept, blocks)
+
+
+def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
+    """Give the cheapest lane that keeps `asked`, and whose neighbours with more room do.
+
+    A closed loop answers in jumps: a lane among others that fail keeps it by chance.
+    """
+    enough = tried.keeps(asked)
+    lane_of = {tuple(place): lane for lane, place in enumerate(grid.at.tolist())}
+    sound = []
+    for lane in np.flatnonzero(enough).tolist():
+        place = grid.at[lane]
+        above = [
+            lane_of.get(tuple((place + step).tolist()))
+            for step in np.eye(place.size, dtype=np.int64)
+        ]
+        if lane == 0 or all(one is None or enough[one] for one in above):
+            sound.append(lane)
+    return min(sound, key=lambda lane: tried.gpu_hours[lane]) if sound else None
+
+
+def _interval(pool: str, best: int, grid: _Grid, tried: _Tried, asked: float) -> Estimate:
+    """Give a pool's ramp factor between the least that keep `asked` in 97.5 and 2.5 % of draws.
+
+    The other pool's stays.
+    """
+    position = list(grid.steps).index(pool)
+    same = np.delete(grid.at, position, axis=1) == np.delete(grid.at[best], position)
+    lanes = np.flatnonzero(same.all(axis=1) & (grid.at[:, position] >= 0))
+    value = float(grid.ramps[pool][best])
+    low, high = (
+        min(grid.ramps[pool][lanes][tried.keeps(asked, quantile)[lanes]], default=value)
+        for quantile in QUANTILES[::-1]
+    )
+    return Estimate(value, low=min(float(low), value), high=max(float(high), value))

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from signalstudy.replay.headroom import tune_headrooms
+from signalstudy.replay.recorded import replay_policy
+from signalstudy.threshold.threshold import Threshold
+from signalstudy.vocabulary.errors import NotEnoughDataError
+from signalstudy.vocabulary.estimate import Estimate, unidentified
+from tests.replay import planted
+
+TOLERANCE = 0.1
+
+
+def with_ramps(service, policy, **ramps: float):
+    """Give a service whose formula found these ramp factors, and a policy drafted from them."""
+    threshold: Threshold = service.threshold
+    known = {pool: Estimate(ramp) for pool, ramp in ramps.items()}
+    changed = {name: getattr(threshold, name) for name in Threshold.__dataclass_fields__}
+    return service.but(threshold=Threshold(**{**changed, "pool_headrooms": known}), policy=policy)
+
+
+def unified(offered: np.ndarray, ramp: float, **rule):
+    target = planted.CAPACITY["unified"] / (ramp * (1.0 + TOLERANCE))
+    policy = planted.policy(target=target, pools={"unified": planted.rule(**rule)})
+    return with_ramps(planted.unified(offered, 6.0), policy, unified=ramp)
+
+
+def replayed(service, ramp: float):
+    target = planted.CAPACITY["unified"] / (ramp * (1.0 + TOLERANCE))
+    policy = planted.policy(target=target, pools=service.policy.document["spec"]["pools"])
+    return replay_policy(policy, service, draws=0).runs[1]
+
+
+def jumps(factor: float) -> np.ndarray:
+    """Give demand that jumps for five minutes of every hour and was quiet for the rest."""
+    one = np.full(240, 4000.0)
+    one[100:120] *= factor
+    return np.tile(one, 24)
+
+
+def test_slow_demand_gives_back_the_room_that_the_formula_asked_for():
+    service = unified(planted.day(4000.0, 0.5), 1.6)
+    ramp = tune_headrooms(service)["unified"]
+    assert ramp.value < 1.3
+    assert ramp.low <= ramp.value <= ramp.high
+    mine, formula = replayed(service, ramp.value), replayed(service, 1.6)
+    assert mine.slo_attainment_ratio.value >= 0.99
+    assert mine.gpu_hours.value < 0.85 * formula.gpu_hours.value
+    assert f"{mine.gpu_hours.value:.4g}" in ramp.note
+    assert f"{formula.gpu_hours.value:.4g}" in ramp.note
+
+
+def test_demand_that_jumps_gets_the_room_that_the_formula_missed():
+    service = unified(jumps(1.6), 1.0)
+    ramp = tune_headrooms(service)["unified"]
+    assert ramp.value == pytest.approx(1.6 / (1.0 + TOLERANCE), rel=0.15)
+    assert replayed(service, 1.0).slo_attainment_ratio.value < 0.97
+    assert replayed(service, ramp.value).slo_attainment_ratio.value >= 0.99
+
+
+def test_the_formulas_stands_where_it_is_cheaper_and_keeps_what_the_objectives_name():
+    service = unified(jumps(1.3), 1.0)
+    kept = replayed(service, 1.0).slo_attainment_ratio.value
+    assert 0.9 < kept < 0.99
+    loose = service.but(objectives=(type(planted.TTFT)("ttft", 0.9, 1.0),))
+    assert tune_headrooms(loose) == {}
+    assert tune_headrooms(service)["unified"].value > 1.0
+
+
+def test_what_nothing_keeps_is_left_to_the_formula():
+    assert tune_headrooms(unified(jumps(6.0), 1.2)) == {}
+
+
+def test_each_pool_gets_its_own():
+    # Prefill's work jumps while decode's does not: the ratio has to give prefill the room.
+    service = planted.disaggregated(np.full(24 * 240, 6000.0), 4.0)
+    prefill = service.timeline.pools["prefill"]
+    offered = 2.0 * jumps(1.5) * 1.5
+    pools = {**service.timeline.pools, "prefill": planted.pool("prefill", offered, 4.0)}
+    assert prefill.pool == "prefill"
+    timeline = planted.timeline(pools, (planted.TTFT, planted.TBT))
+    policy = planted.split_policy(target=2000.0 / (1.3 * 1.1), ratio=1.0)
+    found = tune_headrooms(
+        with_ramps(service.but(timeline=timeline), policy, prefill=1.3, decode=1.3)
+    )
+    assert found["prefill"].value > 1.2
+    assert found["decode"].value < 1.1
+
+
+def test_a_users_maximum_is_not_exceeded_to_try_more_room():
+    # With more than six replicas the jumps are borne, with six nothing keeps them.
+    service = unified(jumps(1.6), 1.05, most=6)
+    assert tune_headrooms(service, users_maximum={"unified"}) == {}
+    assert tune_headrooms(service)["unified"].value > 1.2
+
+
+def test_the_same_seed_gives_the_same():
+    service = unified(planted.day(4000.0, 0.5), 1.6)
+    assert tune_headrooms(service, seed=3) == tune_headrooms(service, seed=3)
+
+
+def test_a_study_that_cannot_be_replayed_says_why():
+    service = unified(planted.day(4000.0), 1.6)
+    unknown = planted.unified(planted.day(4000.0), per_replica=unidentified("Too little work."))
+    with pytest.raises(NotEnoughDataError, match="Too little work"):
+        tune_headrooms(service.but(threshold=unknown.threshold))
