@@ -33,6 +33,7 @@ GAUGE_FLAGS, FLAGS_MASK = 0b11000000, 0b11000000
 WIDTHS = (0, 3, 6, 9, 12, 18, 25, 56, 64)
 """Bits of a number by how many ones stand before it."""
 MOST_BUCKETS = 20_000
+TRUNCATED = "a chunk of a native histogram is truncated"
 
 
 class _Bits:
@@ -46,7 +47,7 @@ class _Bits:
         at = self.at
         self.at = at + width
         if self.at > self.end:
-            raise ChunkError("a chunk of a native histogram is truncated")
+            raise ChunkError(TRUNCATED)
         byte = at >> 3
         word = int.from_bytes(self.data[byte : byte + 9], "big")
         return (word >> (72 - (at & 7) - width)) & ((1 << width) - 1)
@@ -57,6 +58,8 @@ class _Bits:
         head = (word >> (8 - (self.at & 7))) & 0xFF
         ones = 8 if head == 0xFF else 8 - (head ^ 0xFF).bit_length()
         self.at += min(ones + 1, 8)
+        if self.at > self.end:  # or no end would be found to a count of numbers without bits
+            raise ChunkError(TRUNCATED)
         return WIDTHS[ones]
 
     def natural(self) -> int:
@@ -98,7 +101,7 @@ def decode_native(data: bytes, encoding: int, labels: Mapping[str, str]) -> Nati
     Staleness markers come as samples whose `total` has the marker's bits. Raises ChunkError.
     """
     if len(data) < 3:
-        raise ChunkError("a chunk of a native histogram is truncated")
+        raise ChunkError(TRUNCATED)
     number, bits = int.from_bytes(data[:2], "big"), _Bits(data[3:])
     if data[2] & FLAGS_MASK == GAUGE_FLAGS:
         return None

@@ -15,7 +15,8 @@ from signalstudy.telemetry.native_chunks import HISTOGRAM, decode_native
 from signalstudy.telemetry.native_functions import native_increase, native_quantile, native_rate
 from signalstudy.telemetry.prom_functions import VERSION_2, VERSION_3
 from signalstudy.telemetry.raw_parts import RawParts
-from tests.telemetry.native_writer import CUSTOM, Histogram, encode_native
+from tests.telemetry.chunk_writer import BitWriter
+from tests.telemetry.native_writer import CUSTOM, Histogram, encode_native, integer, natural
 from tests.telemetry.written import read, study, written
 
 BUCKETS = [2, 3, 0, 1, 4]
@@ -182,6 +183,19 @@ def test_damaged_chunks_are_an_error_or_other_numbers_never_more(seed, encoding)
     with contextlib.suppress(ChunkError):
         found = decoded(content, encoding)
         assert found is None or found.counts.shape == (found.time_ms.size, found.lower.size)
+
+
+@pytest.mark.parametrize("of_negative", [False, True])
+def test_spans_without_end_are_refused_at_the_end_of_the_chunk(of_negative):
+    out = BitWriter()
+    out.write(0, 8)  # the zero bucket has the width of zero
+    integer(out, 2)  # the schema
+    if of_negative:
+        natural(out, 0)
+    natural(out, 1 << 62)  # so many spans follow, each of a length and an offset of zero
+    head = (1).to_bytes(2, "big") + b"\0"
+    with pytest.raises(ChunkError, match="truncated"):
+        decode_native(head + out.content() + bytes(40), HISTOGRAM, {})
 
 
 def test_edges_are_those_that_no_bucket_straddles():
