@@ -118,7 +118,11 @@ def _late(grounds: Grounds) -> Floats | None:
 
 
 def _share(grounds: Grounds, rows: slice, keep: NDArray[np.bool_]) -> Estimate:
-    late = 0.0
+    whole = grounds.whole.attained
+    if whole is not None and (offered := float(whole.offered[rows][keep].sum())):
+        within = float(whole.within[rows][keep].sum())
+        return Estimate(within / offered, method="requests of the log within every limit")
+    late, latest = 0.0, 0.0
     brackets = False
     for one in grounds.objectives:
         counts = one.counts
@@ -127,8 +131,13 @@ def _share(grounds: Grounds, rows: slice, keep: NDArray[np.bool_]) -> Estimate:
         observed = float(np.nansum(counts.observed[rows][keep]))
         if not observed:
             return unidentified(f"The recording has no requests counted over {one.objective}.")
-        late += float(np.nansum(counts.over_high[rows][keep])) / observed
+        share = float(np.nansum(counts.over_high[rows][keep])) / observed
+        late, latest = late + share, max(latest, share)
         brackets |= not counts.is_exact
-    method = "1 - the sum of the counted shares over each limit"
+    method = (
+        "1 - the sum of the counted shares over each limit; high: as if those late once were late "
+        "always"
+    )
     note = "A limit is no edge of the histogram: the edge below it is counted." if brackets else ""
-    return Estimate(max(1.0 - late, 0.0), note=note, method=method)
+    least, most = max(1.0 - late, 0.0), 1.0 - latest
+    return Estimate(least, low=least, high=most, note=note, method=method)

@@ -23,7 +23,7 @@ from signalstudy.timeline.replicas import (
 )
 from signalstudy.timeline.served import served_of
 from signalstudy.timeline.signals import LATENCIES, signals_of
-from signalstudy.timeline.slo import observed_at, slo_counts
+from signalstudy.timeline.slo import attained, observed_at, slo_counts
 from signalstudy.timeline.timeline import (
     Event,
     PoolTimeline,
@@ -110,6 +110,7 @@ def align(
         events=tuple(events),
         quality=(*partly, *check_quality(telemetry, gathered, pools, counts, objectives)),
         hardware_parts=hardware_parts(telemetry, gathered, role, pools, objectives),
+        attained=attained(gathered, counts),
     )
 
 

@@ -29,12 +29,14 @@ LONGEST_OFFSET_SECONDS, OFFSET_STEP_SECONDS = 120.0, 0.25
 FEWEST_CORRELATED, FEWEST_STEPS = 0.5, 60
 LEFT_OUT = 10
 """Blocks of which one at a time is left out to see how sure an offset is."""
-COUNTED_LATER = {
-    "started_requests": "",
-    "finished_requests": "e2e_seconds",
-    "ttft_count": "ttft_seconds",
-}
-"""What engines and gateways count of the requests in a log, and how long after their arrival."""
+COUNTED_LATER = (
+    ("started_requests", "", ("gateway", "prefill", "unified", "decode")),
+    ("finished_requests", "e2e_seconds", ("gateway", "decode", "unified")),
+    ("finished_requests", "ttft_seconds", ("prefill",)),
+    ("ttft_count", "ttft_seconds", ("gateway", "prefill", "unified")),
+)
+"""What pools count of the requests in a log, and how long after their arrival: a prefill engine is
+done with a request at its first token."""
 SHOWN = 6
 
 
@@ -126,14 +128,14 @@ def _last_change(time_seconds: Floats, values: Floats) -> float:
 
 def _clock(gathered: Gathered) -> list[QualityCheck]:
     """Compare the clocks of the request log and the metrics by what both count."""
-    for quantity, later in COUNTED_LATER.items():
+    for quantity, later, owners in COUNTED_LATER:
         times = gathered.requests["arrived_seconds"]
         if later:
             times = times + gathered.requests[later]
         times = np.sort(times[np.isfinite(times)])
         if times.size < FEWEST_STEPS:
             continue
-        for pool in gathered.pools:
+        for pool in owners:
             series = gathered.samples(pool, quantity)
             counted = sum_of_counts(series, gathered.grid) if series else np.zeros(0)
             found = _offset(gathered.grid.time_seconds, gathered.grid.step_seconds, counted, times)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.timeline.latency import over_edge
-from signalstudy.timeline.timeline import SloCounts
+from signalstudy.timeline.timeline import Attained, SloCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +46,28 @@ def slo_counts(
         if counts is not None:
             found.append(counts)
     return tuple(found)
+
+
+def attained(gathered: Gathered, counts: Sequence[SloCounts]) -> Attained | None:
+    """Count the requests that kept every limit; None unless the log tells all of their latencies.
+
+    Shares over single limits only bound it: the same request may be late twice. A single token has
+    no time between tokens.
+    """
+    if not counts or any(one.source != "requests" for one in counts):
+        return None
+    log = gathered.requests
+    is_within = np.ones(log["arrived_seconds"].size, dtype=np.bool_)
+    for one in counts:
+        latency = log[f"{one.objective.signal}_seconds"]
+        with np.errstate(invalid="ignore"):  # what never finished is unknown, and not within
+            kept = latency <= one.objective.at_most_seconds
+            if one.objective.signal == "tbt":
+                kept |= np.isnan(latency) & (log["output_tokens"] <= 1.0)
+        is_within &= kept
+    offered = gathered.grid.counts(log["arrived_seconds"], log["requests"])
+    within = gathered.grid.counts(log["arrived_seconds"], log["requests"] * is_within)
+    return Attained(offered, within)
 
 
 def observed_at(requests: dict[str, Floats], signal: str) -> Floats:

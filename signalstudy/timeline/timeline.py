@@ -92,6 +92,17 @@ class SloCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class Attained:
+    """Requests by the step of their arrival: `offered`, and those `within` every limit (n,).
+
+    Known only where a request log tells every latency of each; what never finished is not within.
+    """
+
+    offered: Floats
+    within: Floats
+
+
+@dataclass(frozen=True, slots=True)
 class PoolTimeline:
     """One pool of one service. `ready_replicas`, `starting_replicas` (n,), NaN where not known."""
 
@@ -163,6 +174,7 @@ class Timeline:
     events: tuple[Event, ...] = ()
     quality: tuple[QualityCheck, ...] = ()
     hardware_parts: tuple[HardwarePart, ...] = ()
+    attained: Attained | None = None
 
     def between(self, start_seconds: float, end_seconds: float) -> Timeline:
         """Give the steps that end after `start_seconds` and by `end_seconds`, as a record."""
@@ -184,6 +196,9 @@ class Timeline:
             token_mix=self.token_mix[inside],
             prefix_cache_hit_ratio=self.prefix_cache_hit_ratio[inside],
             events=tuple(e for e in self.events if start_seconds < e.at_seconds <= end_seconds),
+            attained=None
+            if self.attained is None
+            else Attained(self.attained.offered[inside], self.attained.within[inside]),
         )
 
     @property

@@ -10,6 +10,7 @@ import pytest
 from signalstudy.replay.draws import draw, noise
 from signalstudy.replay.grounds import lay_grounds
 from signalstudy.replay.recorded import replay_policy
+from signalstudy.timeline.timeline import Attained
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError, UnknownNameError
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 from tests.replay import planted
@@ -261,6 +262,25 @@ def test_what_was_recorded_stands_first():
     assert recorded.name == "recorded"
     assert recorded.gpu_hours.value == pytest.approx(8.0)
     assert recorded.slo_attainment_ratio.value == 1.0
+
+
+def test_counts_over_single_limits_bracket_what_was_attained():
+    """One in ten late by each limit: between all the same requests and all others."""
+    service = planted.disaggregated(planted.steps(2800.0, 2800.0))
+    late = tuple(
+        replace(counts, over_low=0.1 * counts.observed, over_high=0.1 * counts.observed)
+        for counts in service.timeline.slo_counts
+    )
+    timeline = replace(service.timeline, slo_counts=late)
+    assert len(late) == 2
+    split = planted.split_policy()
+    attained = replayed(service.but(timeline=timeline), split).runs[0].slo_attainment_ratio
+    assert (attained.value, attained.low, attained.high) == pytest.approx((0.8, 0.8, 0.9))
+    offered = np.full(timeline.time_seconds.size, 10.0)
+    exact = replace(timeline, attained=Attained(offered, 0.85 * offered))
+    attained = replayed(service.but(timeline=exact), split).runs[0].slo_attainment_ratio
+    assert attained.value == pytest.approx(0.85)
+    assert attained.low is None
 
 
 def test_recorded_replicas_that_are_not_known_are_not_made_up():

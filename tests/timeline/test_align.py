@@ -159,6 +159,29 @@ def test_histogram_and_single_requests_count_alike_where_the_limit_is_an_edge(tm
     np.testing.assert_array_equal(counted.over_low[inside], known.over_low[1:39])
 
 
+def test_requests_within_every_limit_are_counted_one_by_one(tmp_path):
+    """Late twice is missed once; never finished is missed; one token has no time between tokens."""
+    latencies = [(0.1, 0.02, 9), (2.0, 0.09, 9), (0.1, 0.09, 9), (None, None, 9), (0.1, None, 1)]
+    log = [
+        {
+            "arrived_at": iso(START + 2.0 * i),
+            "prompt_tokens": 9,
+            "output_tokens": tokens,
+            "ttft_seconds": ttft,
+            "tbt_seconds": tbt,
+        }
+        for i, (ttft, tbt, tokens) in enumerate(latencies * 20)
+    ]
+    limits = (Objective("ttft", 0.9, 1.0), Objective("tbt", 0.9, 0.05))
+    logged = {"kind": "requests", "path": written(tmp_path, log, "requests.csv")}
+    samples = written(tmp_path, flat("vllm:num_requests_running", 1, 41), "samples.csv")
+    timeline = align(read(tmp_path, study(samples, logged)), "chat", objectives=limits)
+    assert timeline.attained.offered.sum() == 100
+    assert timeline.attained.within.sum() == 40
+    half = timeline.between(0.0, float(timeline.time_seconds[19]))
+    assert half.attained.within.sum() == pytest.approx(40, abs=2)
+
+
 def test_between_edges_the_counts_bracket_the_truth_and_the_report_says_so(tmp_path):
     rows, log = latency_rows(("0.1", "0.25", "0.5", "1.0", "+Inf"))
     timeline = timeline_of(tmp_path, rows, objectives=[Objective("ttft", 0.95, 0.4)])

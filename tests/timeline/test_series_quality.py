@@ -101,6 +101,35 @@ def test_the_clocks_of_log_and_metrics_are_compared(tmp_path, offset):
     assert said == pytest.approx(offset, abs=1.0)
 
 
+def test_a_prefill_engine_is_done_with_a_request_at_its_first_token(tmp_path):
+    """What it counts as finished runs ahead of the log by the decode time: no clock is off."""
+    random = np.random.default_rng(5)
+    arrived = np.sort(random.uniform(0.0, 10.0 * STEPS, 3 * STEPS))
+    first, last = arrived + 0.5, arrived + 25.0
+    stamps = 10.0 * np.arange(STEPS)
+    rows = series(RUNNING, moving())
+    for pool, at in (("prefill", first), ("decode", last)):
+        counted = np.searchsorted(np.sort(at), stamps).astype(float)
+        rows += series("vllm:request_success_total", counted, pool=pool)
+    log = [
+        {
+            "arrived_at": iso(1_767_571_200 + t),
+            "service": "chat",
+            "prompt_tokens": 9,
+            "output_tokens": 9,
+            "ttft_seconds": 0.5,
+            "e2e_seconds": 25.0,
+        }
+        for t in arrived
+    ]
+    sources = [
+        {"kind": "table", "path": written(tmp_path, rows, "table.csv")},
+        {"kind": "requests", "path": written(tmp_path, log, "log.csv")},
+    ]
+    [found] = rows_of(align(read(tmp_path, study(*sources)), "chat"), "clock of the request log")
+    assert found.status == "ok"
+
+
 def test_what_nobody_exports_is_one_row(tmp_path):
     [found] = rows_of(
         timeline_of(tmp_path, series(RUNNING, moving())), "signals exported by no one"
