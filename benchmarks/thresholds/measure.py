@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.thresholds.cells import CELLS
 from benchmarks.thresholds.fleet import serve
+from benchmarks.thresholds.planted import tables
 from benchmarks.thresholds.points import DATA, FILE, leave_one_out
 from benchmarks.thresholds.recording import recorded
 from benchmarks.thresholds.traffic import Ramp
@@ -130,7 +131,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write every outcome there")
     parser.add_argument("--points", action="store_true", help="measured sweeps instead")
+    parser.add_argument("--planted", action="store_true", help="joint fits, and drift")
     asked = parser.parse_args()
+    if asked.planted:
+        print(tables(asked.tests))
+        return
     if asked.points:
         print(leave_one_out(DATA / FILE))
         return

@@ -40,6 +40,11 @@ class Blocks:
     name: str
     circular_rows: int = 0
 
+    @property
+    def bound_count(self) -> int:
+        """Give how many blocks a bound rests on."""
+        return self.count
+
     def counted(self) -> str:
         """Give the number with the name: `144 blocks of 10 min`, `1 block of 10 min`."""
         name = self.name.replace("blocks", "block") if self.count == 1 else self.name
@@ -62,6 +67,55 @@ class Blocks:
         units = self.of_row.size if self.circular_rows else self.count
         flat = np.bincount(unit * bins + bin_of_row, weights=values, minlength=units * bins)
         return np.asarray(flat.reshape(units, bins), dtype=float)
+
+
+@dataclass(frozen=True, slots=True)
+class Strata:
+    """Blocks of several sources, each drawn among its own; rows stand source after source.
+
+    `told_by`: the sources that the bound rests on, whose fewest blocks say how sure it is.
+    """
+
+    sources: tuple[Blocks, ...]
+    told_by: tuple[int, ...]
+
+    @property
+    def of_row(self) -> Integers:
+        """Number the blocks of all sources through."""
+        before = np.cumsum([0, *(one.count for one in self.sources)])
+        return np.concatenate(
+            [one.of_row + first for one, first in zip(self.sources, before, strict=False)]
+        )
+
+    @property
+    def count(self) -> int:
+        """All blocks."""
+        return sum(one.count for one in self.sources)
+
+    @property
+    def bound_count(self) -> int:
+        """Give the fewest blocks of a source that tells of the knee."""
+        return min(self.sources[at].count for at in self.told_by)
+
+    @property
+    def name(self) -> str:
+        """Say what they are, for people."""
+        names = {self.sources[at].name for at in self.told_by}
+        return "days" if "days" in names else "blocks"
+
+    def counted(self) -> str:
+        """Give numbers and names of all sources."""
+        return " and ".join(one.counted() for one in self.sources)
+
+    def weights(self, draws: int, generator: np.random.Generator) -> Floats:
+        """Draw how often each unit counts (draws, units), within each source."""
+        return np.hstack([one.weights(draws, generator) for one in self.sources])
+
+    def sums(self, values: Floats, bin_of_row: Integers, bins: int) -> Floats:
+        """Sum one value a row into (units, bins)."""
+        ends = np.cumsum([one.of_row.size for one in self.sources])[:-1]
+        parts = zip(self.sources, np.split(values, ends), np.split(bin_of_row, ends), strict=True)
+        return np.vstack([one.sums(part, of_row, bins) for one, part, of_row in parts])
 
 
 def choose_blocks(

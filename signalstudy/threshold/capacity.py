@@ -131,6 +131,13 @@ def _said_once(estimates: Sequence[tuple[Objective, Estimate]]) -> str:
     return " ".join(dict.fromkeys(sentences))
 
 
+def how_telling(estimate: Estimate) -> tuple[int, float]:
+    """Order capacities: a visited knee, else the largest lower bound, else whatever there is."""
+    order = ("ok", "lower_bound", "extrapolated", "censored", "unidentified", "not_applicable")
+    bound = -(estimate.low or 0.0) if estimate.status == "lower_bound" else 0.0
+    return order.index(estimate.status), bound
+
+
 def best_counts(timeline: Timeline, objective: Objective) -> SloCounts | None:
     """Choose the counts of an objective: exact before bracketed, then where it is best measured."""
     places = MEASURED_IN[objective.signal]
@@ -181,23 +188,35 @@ def _fit_one(
     seed: int,
 ) -> _Fitted | None:
     """Fit one objective, None where the pool does not answer for it."""
-    slo = best_counts(timeline, objective)
-    if slo is None:
-        sentence = (
-            f"No counts of requests over {objective.at_most_seconds:g} s of {objective.signal} "
-            "in the data (a latency histogram or a request log), so no capacity can be fitted."
-        )
-        return _Fitted(objective, unidentified(sentence))
-    counts = gather_counts(timeline, timeline.pools[pool], work, slo)
-    if counts.observed.size == 0:
-        sentence = f"No bin of time has both requests of {objective} and {work.signal} a replica."
-        return _Fitted(objective, unidentified(sentence))
-    charged = (
-        Charge(counts, COUPLED_NOTE) if is_coupled else charge(counts, timeline, pool, objective)
-    )
+    charged = charged_counts(timeline, pool, work, objective, is_coupled=is_coupled)
     if charged is None:
         return None
+    if isinstance(charged, Estimate):
+        return _Fitted(objective, charged)
     estimate, curve = fit_exceedance(charged.counts, objective, pool, role=timeline.role, seed=seed)
     law = physics_note(timeline, pool, objective, estimate)
     note = " ".join(part for part in (estimate.note, charged.note, law) if part)
     return _Fitted(objective, replace(estimate, note=note), curve, charged.is_idle)
+
+
+def charged_counts(
+    timeline: Timeline, pool: str, work: Work, objective: Objective, *, is_coupled: bool
+) -> Charge | Estimate | None:
+    """Gather an objective's counts that speak of a pool; None where it does not answer for it.
+
+    An Estimate, without a number, says why there are none.
+    """
+    slo = best_counts(timeline, objective)
+    if slo is None:
+        return unidentified(
+            f"No counts of requests over {objective.at_most_seconds:g} s of {objective.signal} "
+            "in the data (a latency histogram or a request log), so no capacity can be fitted."
+        )
+    counts = gather_counts(timeline, timeline.pools[pool], work, slo)
+    if counts.observed.size == 0:
+        return unidentified(
+            f"No bin of time has both requests of {objective} and {work.signal} a replica."
+        )
+    if is_coupled:
+        return Charge(counts, COUPLED_NOTE)
+    return charge(counts, timeline, pool, objective)

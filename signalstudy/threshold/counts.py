@@ -11,6 +11,8 @@ import numpy as np
 from signalstudy.threshold.levels import planned_levels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from signalstudy.timeline.timeline import Event, PoolTimeline, SloCounts, Timeline
@@ -81,6 +83,13 @@ class Work:
     signal: str
     per_replica: Floats
     note: str = ""
+
+
+def stacked(sources: Sequence[WorkCounts]) -> WorkCounts:
+    """Put the rows of several sources one after the other; `bin_seconds` is the longest."""
+    names = ("time_seconds", "work_per_replica", "observed", "over", "over_least")
+    rows = {name: np.concatenate([getattr(one, name) for one in sources]) for name in names}
+    return WorkCounts(bin_seconds=max(one.bin_seconds for one in sources), **rows)
 
 
 def bin_seconds(timeline: Timeline, latency: str) -> float:

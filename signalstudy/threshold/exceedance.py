@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import ndtr, stdtrit
 
-from signalstudy.threshold.bootstrap import DRAWS, FEWEST_DAYS, Blocks, choose_blocks
+from signalstudy.threshold.bootstrap import DRAWS, FEWEST_DAYS, Blocks, Strata, choose_blocks
+from signalstudy.threshold.counts import stacked
 from signalstudy.threshold.isotonic import (
     RULE_OF_THREE,
     WorkBins,
@@ -23,6 +24,8 @@ from signalstudy.threshold.threshold import ExceedanceCurve
 from signalstudy.vocabulary.estimate import Estimate, unidentified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from signalstudy.threshold.counts import WorkCounts
@@ -83,7 +86,48 @@ def fit_exceedance(
             f"share of {objective.allowed_share:.3g} over the limit needs {needed:.0f}."
         ), None
     bins = bin_by_work(counts.work_per_replica, counts.observed)
-    blocks = _blocks(counts, bins, role)
+    blocks = _blocks(counts, bins.of_row, bins.work.size, role)
+    return _fit_in_blocks(counts, objective, pool, bins, blocks, role=role, seed=seed)
+
+
+def fit_joint_exceedance(
+    sources: Sequence[tuple[WorkCounts, str]],
+    told_by: Sequence[int],
+    objective: Objective,
+    pool: str,
+    *,
+    seed: int,
+) -> tuple[Estimate, ExceedanceCurve | None]:
+    """Fit one curve of k/n to the counts of several recordings, (counts, role) each.
+
+    Each recording's blocks are drawn among themselves (stratified bootstrap, Davison & Hinkley
+    1997, 3.2), its bins of time are its own. `told_by`: which of them visited their knee.
+    """
+    counts = stacked([one for one, _ in sources])
+    bins = bin_by_work(counts.work_per_replica, counts.observed)
+    ends = np.cumsum([one.observed.size for one, _ in sources])[:-1]
+    blocks = Strata(
+        tuple(
+            _blocks(one, of_row, bins.work.size, role)
+            for (one, role), of_row in zip(sources, np.split(bins.of_row, ends), strict=True)
+        ),
+        tuple(told_by),
+    )
+    roles = {sources[at][1] for at in told_by}
+    role = "production" if "production" in roles else "pressure-test"
+    return _fit_in_blocks(counts, objective, pool, bins, blocks, role=role, seed=seed)
+
+
+def _fit_in_blocks(
+    counts: WorkCounts,
+    objective: Objective,
+    pool: str,
+    bins: WorkBins,
+    blocks: Blocks | Strata,
+    *,
+    role: str,
+    seed: int,
+) -> tuple[Estimate, ExceedanceCurve]:
     allowed = objective.allowed_share
     fit = _fit(counts.observed, counts.over, bins, blocks, allowed=allowed, seed=seed)
     estimate = _judge(counts, fit, blocks, objective, role)
@@ -106,17 +150,26 @@ def fit_exceedance(
     )
 
 
-def _blocks(counts: WorkCounts, bins: WorkBins, role: str) -> Blocks:
+def _blocks(counts: WorkCounts, bin_of_row: NDArray[np.int64], bins: int, role: str) -> Blocks:
     """Choose blocks by how long the fit's residuals remember."""
-    n, k = bins.sums(counts.observed), bins.sums(counts.over)
-    expected = share_over(n, k)[bins.of_row]
+    n, k = (
+        np.bincount(bin_of_row, weights=values, minlength=bins).astype(float)
+        for values in (counts.observed, counts.over)
+    )
+    expected = share_over(n, k)[bin_of_row]
     spread = np.sqrt(counts.observed * np.maximum(expected * (1.0 - expected), 1e-9))
     residuals = (counts.over - counts.observed * expected) / spread
     return choose_blocks(counts.time_seconds, counts.bin_seconds, residuals, role=role)
 
 
 def _fit(
-    observed: Floats, over: Floats, bins: WorkBins, blocks: Blocks, *, allowed: float, seed: int
+    observed: Floats,
+    over: Floats,
+    bins: WorkBins,
+    blocks: Blocks | Strata,
+    *,
+    allowed: float,
+    seed: int,
 ) -> Fit:
     """Fit the observed counts, then resampled ones."""
     n, k = bins.sums(observed), bins.sums(over)
@@ -154,7 +207,7 @@ def _next_held(observed: Floats, after: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _judge(
-    counts: WorkCounts, fit: Fit, blocks: Blocks, objective: Objective, role: str
+    counts: WorkCounts, fit: Fit, blocks: Blocks | Strata, objective: Objective, role: str
 ) -> Estimate:
     """Turn a fit into an Estimate: ok, lower_bound, censored or unidentified, and why."""
     method = (
@@ -181,7 +234,7 @@ def _judge(
         )
         return unidentified(f"{objective}: no safe bound, because {reason}.", method=method)
     known = fit.safe_work[~np.isnan(fit.safe_work)]
-    low = min(float(np.quantile(known, safe_quantile(blocks.count))), fit.value)
+    low = min(float(np.quantile(known, safe_quantile(blocks.bound_count))), fit.value)
     bound = Estimate(fit.value, low=low, effective_observations=blocks.count, method=method)
     unvisited = _why_not_visited(counts, fit, blocks, objective, role)
     if unvisited:
@@ -193,7 +246,7 @@ def _judge(
 
 
 def _joined_with_law(
-    estimate: Estimate, fit: Fit, bins: WorkBins, blocks: Blocks, allowed_share: float
+    estimate: Estimate, fit: Fit, bins: WorkBins, blocks: Blocks | Strata, allowed_share: float
 ) -> Estimate:
     """Average the isotonic knee and bound with those of straight log-odds (geometric mean).
 
@@ -211,7 +264,7 @@ def _joined_with_law(
         return estimate
     largest = float(bins.work[-1])
     value = math.sqrt(value * min(float(law[0]), largest))
-    safe = min(float(np.quantile(known, safe_quantile(blocks.count))), largest)
+    safe = min(float(np.quantile(known, safe_quantile(blocks.bound_count))), largest)
     if safe > TOO_LOW_SHARE * low:  # else the law found no slope in many resamples
         low = math.sqrt(low * safe)
     low = min(low, value)
@@ -234,7 +287,7 @@ def safe_quantile(blocks: int) -> float:
 
 
 def _why_not_visited(
-    counts: WorkCounts, fit: Fit, blocks: Blocks, objective: Objective, role: str
+    counts: WorkCounts, fit: Fit, blocks: Blocks | Strata, objective: Objective, role: str
 ) -> str:
     """Say why the knee does not count as visited, or nothing where it does."""
     ask = "run a pressure test, or a canary with fewer replicas, to find the knee."

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.capacity import fit_capacity
+from signalstudy.threshold.capacity import fit_capacity, how_telling
+from signalstudy.threshold.joint import fit_jointly
 from signalstudy.threshold.pd_ratio import fit_pd_ratio
 from signalstudy.threshold.points import fit_points
 from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
@@ -262,14 +263,22 @@ def _capacity(
     *,
     is_coupled: bool = False,
 ) -> Capacity:
-    """Fit a pool in every recording that has it, and keep the one that tells most."""
-    found = [
-        replace(fitted, per_replica=_with_origin(fitted.per_replica, part, sources))
+    """Fit a pool in every recording, jointly where they agree; else keep what tells most."""
+    recorded = [
+        (
+            part,
+            fit_capacity(part, pool, objectives, signal=signal, is_coupled=is_coupled, seed=seed),
+        )
         for part in sources.recorded
         if pool in part.pools
-        for fitted in [
-            fit_capacity(part, pool, objectives, signal=signal, is_coupled=is_coupled, seed=seed)
-        ]
+    ]
+    if len(recorded) > 1:
+        joint = fit_jointly(recorded, objectives, is_coupled=is_coupled, seed=seed)
+        if joint is not None:
+            return joint
+    found = [
+        replace(fitted, per_replica=_with_origin(fitted.per_replica, part, sources))
+        for part, fitted in recorded
     ]
     is_open = not any(capacity.per_replica.low is not None for capacity in found)
     if sources.points is not None and is_open and pool == "unified" and signal in {None, WORK}:
@@ -283,11 +292,7 @@ def _capacity(
 
 
 def _preference(capacity: Capacity) -> tuple[int, float]:
-    """Order capacities: a visited knee, else the largest lower bound, else whatever there is."""
-    estimate = capacity.per_replica
-    order = ("ok", "lower_bound", "extrapolated", "censored", "unidentified", "not_applicable")
-    bound = -(estimate.low or 0.0) if estimate.status == "lower_bound" else 0.0
-    return order.index(estimate.status), bound
+    return how_telling(capacity.per_replica)
 
 
 def _with_origin(estimate: Estimate, part: Timeline, sources: _Sources) -> Estimate:
