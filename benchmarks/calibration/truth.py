@@ -29,12 +29,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from benchmarks.calibration.cells import Cell, Drawn
+    from signalstudy.evidence.blocks import Blocks
+    from signalstudy.evidence.evidence import SignalView
 
     Floats = NDArray[np.float64]
 
 LONG_DAYS = 60.0
 SEED = 715517
 CURVE_BINS = 1000
+REPLICATES = 50
 HORIZON_SECONDS = 120.0
 SHAPES = ("linearity_ratio", "demand_elasticity", "gain_ratio", "dynamic_range_ratio")
 OF_THE_PROCESS = ("demand_correlation", "capacity_elasticity", "lag_seconds", "seen_lag_seconds")
@@ -68,8 +71,7 @@ def truth_of(
     silent = replace(cell, days=long_days, noise_ratio=0.0, missing_ratio=0.0)
     process = _processes(silent, number % len(LAGS_IN_STEPS))[drawn.noisy.name]
     noise = (cell.noise_ratio * float(np.nanmean(drawn.without_noise.signal))) ** 2
-    prepared = Prepared(drawn.noisy, judged.shared)
-    prepared.__dict__["alignment"] = judged.alignment
+    prepared = _beside(drawn.noisy, judged)
     x = prepared.smooth(prepared.reference)
     # The shape measures see this curve in place of the record's own response.
     prepared.__dict__["response"] = tabulate(_read(process.minutes, x), x, prepared.blocks)
@@ -87,7 +89,9 @@ def truth_of(
     low, high = prepared.response.ends(prepared.response.fit)
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
-    truth |= _asked(Prepared(drawn.without_noise, judged.shared), [DISTORTION])
+    is_distorted = drawn.noisy.name == "prompt"
+    asked = _asked(_beside(drawn.without_noise, judged), [DISTORTION])
+    truth |= {name: of if is_distorted else 0.0 for name, of in asked.items()}
     truth["hysteresis_ratio"] = 0.0  # no signal of the design remembers where demand came from
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
@@ -118,6 +122,18 @@ def _averaged(cell: Cell, number: int, curve: Floats, clean: Floats, noise: floa
     return explained / (bent + noise * float(np.mean(left)))
 
 
+def _beside(view: SignalView, judged: Prepared) -> Prepared:
+    """Prepare a signal that is asked for values alone, aligned as another and with its blocks."""
+    prepared = Prepared(view, judged.shared)
+    prepared.__dict__.update(alignment=judged.alignment, cut=_few(judged.cut))
+    return prepared
+
+
+def _few(blocks: Blocks) -> Blocks:
+    """Keep some of the replicates: no value depends on them, only its interval does."""
+    return replace(blocks, weights=blocks.weights[:REPLICATES])
+
+
 def _silent(drawn: Drawn, prepared: Prepared) -> Floats:
     """Give the record's signal without noise, aligned as the noisy one was (n,)."""
     moved = shifted(drawn.without_noise.signal, prepared.alignment[0])
@@ -134,6 +150,7 @@ def _processes(silent: Cell, number: int) -> dict[str, Process]:
 
 
 def _learn(prepared: Prepared) -> Process:
+    prepared.__dict__["cut"] = _few(prepared.cut)
     x, y = prepared.reference, prepared.signal
     steps = _curve(x, y)
     return Process(

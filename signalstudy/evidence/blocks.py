@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import stdtrit
 
+from signalstudy.evidence.autocorrelation import MOST_CARRY_OVER
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -34,8 +35,6 @@ FEWEST_DAYS = 3
 SHARE_OF_REPLICATES_NEEDED = 0.9
 NORMAL_QUANTILE = 1.959964
 LEAST_FREEDOM = 3.0
-MOST_CARRY_OVER = 0.8
-"""Correlation of neighbouring blocks above which a record of this length cannot tell how much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,8 @@ class Blocks:
     `weights` (replicates, count): how often each block is drawn in each replicate; a block that
     holds nothing is never drawn. All measures of one signal share them, and all signals that are
     known in the same blocks. `drawn` (m,): the blocks that hold something, in order of time.
-    `strata`: among how many separate groups they are drawn.
+    `strata`: among how many separate groups they are drawn. `carry_over`: correlation of
+    neighbouring blocks that intervals assume at least.
     """
 
     steps: int
@@ -70,6 +70,7 @@ class Blocks:
     weights: Floats
     drawn: Integers
     strata: int = 1
+    carry_over: float = 0.0
 
     @property
     def count(self) -> int:
@@ -164,8 +165,10 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
     sqrt(m / (m - strata)) for means being taken out, t / z for a spread estimated from few, and
     sqrt((1 + rho) / (1 - rho)) where neighbouring blocks err alike. rho: correlation of the
     influence of each block with that of the next; the influence is the covariance of its weight
-    with the result (infinitesimal jackknife; Efron 2014, JASA 109). Few are also those that count
-    where few blocks have most of the influence: 3 (sum u^2)^2 / sum u^4, which is m for normal u.
+    with the result (infinitesimal jackknife; Efron 2014, JASA 109). Two dozen blocks tell rho
+    badly, so it is at least `blocks.carry_over`, from the noise itself. Few are also those that
+    count where few blocks have most of the influence: 3 (sum u^2)^2 / sum u^4, which is m for
+    normal u.
     """
     finite = np.isfinite(replicates)
     weights = blocks.weights if finite.all() else blocks.weights[finite]
@@ -176,7 +179,7 @@ def widening(replicates: Floats, blocks: Blocks) -> float:
     power = float((influence**2).sum())
     rho = float((influence[1:] * influence[:-1]).sum()) / power if power > 0.0 else 0.0
     # The correlation of a short series is too small by about this much (Kendall 1954).
-    rho = float(np.clip(rho + (1.0 + 3.0 * rho) / m, 0.0, MOST_CARRY_OVER))
+    rho = float(np.clip(rho + (1.0 + 3.0 * rho) / m, blocks.carry_over, MOST_CARRY_OVER))
     fourth = float((influence**4).sum())
     alike = 3.0 * power**2 / fourth - 1.0 if fourth > 0.0 else float(m)
     freedom = min(m - blocks.strata, alike) * (1.0 - rho) / (1.0 + rho)
@@ -195,8 +198,8 @@ def interval_of(
     """Give the 95 % interval around `value` of its bootstrap replicates (replicates,).
 
     The percentile interval, widened for few and related blocks, and `wider` times. `reflected`:
-    that of the basic bootstrap below, the farther of both above, for what noise pushes to one side
-    and resampling once more.
+    that of the basic bootstrap below, at least half of the percentile range, and the farther of
+    both above, for what noise pushes to one side and resampling once more.
     """
     if blocks.drawn.size < FEWEST_BLOCKS:
         raise NotEnoughDataError(
@@ -205,7 +208,8 @@ def interval_of(
         )
     low, high = central_range(replicates)
     if reflected:
-        low, high = 2.0 * value - high, max(high, 2.0 * value - low)
+        half = max(high - value, (high - low) / 2.0)
+        low, high = value - half, max(high, 2.0 * value - low)
     factor = wider * widening(replicates, blocks)
     return value + factor * min(low - value, 0.0), value + factor * max(high - value, 0.0)
 

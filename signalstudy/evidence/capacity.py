@@ -15,6 +15,7 @@ from signalstudy.vocabulary.errors import NotEnoughDataError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from signalstudy.evidence.blocks import Blocks
     from signalstudy.evidence.prepared import Prepared
     from signalstudy.vocabulary.estimate import Estimate
 
@@ -25,6 +26,8 @@ LEAST_SHARE_ELSEWHERE = 0.02
 LEAST_VARIATION = 0.05
 LEAST_INFORMED = 0.8
 """Share of resamples that must hold a twentieth of the whole's changes of replicas."""
+MOST_ROUNDS, MOST_EXPONENT = 20, 30.0
+CLOSE_ENOUGH = 1e-6
 MOST_COLLINEAR = 0.98
 """Share of ln N that ln d may explain; at a correlation of 0.87 the estimate was still exact."""
 
@@ -32,36 +35,41 @@ MOST_COLLINEAR = 0.98
 def capacity_elasticity(prepared: Prepared) -> Estimate:
     """Per cent by which the signal per replica moves when replicas grow by 1 % at equal demand.
 
-    Least squares of ln s on 1, ln d, ln N over lag-aligned steps, block bootstrap; a total is
-    divided by N first, which makes -1 arithmetic (methods, section 11, check 3). Proportional
-    control needs an upper bound of at most -0.5.
+    E[s] = exp(a + b ln d + c ln N), fitted so that what is left of s is at right angles to 1, ln d
+    and ln N: logarithms of a noisy signal would take part of its noise for a slope (Santos Silva
+    and Tenreyro 2006). A total is divided by N first, which makes -1 arithmetic (methods, section
+    11, check 3). The interval keeps the demand and the fleets that were seen, as those of shapes
+    do, and redraws what they do not explain by block of time. Proportional control needs an upper
+    bound of at most -0.5.
     """
     signal, demand, replicas = _positive_steps(prepared)
     known = np.isfinite(signal)
     _replicas_must_change(replicas[known])
-    y, x, n = np.log(signal), np.log(demand), np.log(replicas)
-    x, n, y = (values - np.nanmean(values) for values in (x, n, y))
+    x, n = (np.log(values) - np.nanmean(np.log(values)) for values in (demand, replicas))
     explained = _share_explained(x[known], n[known])
     if explained > MOST_COLLINEAR:
         raise NotEnoughDataError(
             f"Demand explains {explained:.1%} of when replicas changed, so what replicas do to the "
             "signal cannot be told apart from what demand does."
         )
-    sums = prepared.blocks.products(np.ones(y.size), x, n, y).reshape(-1, 16)
-    (value,), (variation,) = _slope_on_replicas(sums.sum(axis=0)[None])
-    resampled, variations = _slope_on_replicas(prepared.blocks.weights @ sums)
-    has_changes = variations > LEAST_VARIATION * variation
-    if has_changes.mean() < LEAST_INFORMED:
+    blocks = prepared.blocks
+    ones = np.where(known, 1.0, np.nan)
+    variations = _variation(
+        np.concatenate(([np.ones(blocks.count)], blocks.weights))
+        @ blocks.products(ones, x, n).reshape(-1, 9)
+    )
+    if (variations[1:] > LEAST_VARIATION * variations[0]).mean() < LEAST_INFORMED:
         raise NotEnoughDataError(
             "Replicas changed in so few stretches of time that leaving one out leaves nothing to "
             "learn from."
         )
+    value, strays = _fit(np.stack((ones, x, n)), signal / np.nanmean(signal), blocks)
     is_total = prepared.view.kind == "total"
     found = bootstrapped(
-        float(value),
-        np.where(has_changes, resampled, np.nan),
-        prepared.blocks,
-        method="least squares of ln signal on ln demand and ln replicas, block bootstrap",
+        value,
+        value + strays,
+        blocks,
+        method="signal fitted by powers of demand and replicas, residuals redrawn by block",
         note=f"replicas {np.nanmin(replicas):g} to {np.nanmax(replicas):g}, "
         + ("a total divided by replicas, where -1 is arithmetic, " if is_total else "")
         + prepared.shape_note,
@@ -92,7 +100,7 @@ def _beside_changes(found: Estimate, prepared: Prepared) -> Estimate:
 
 
 def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
-    """Signal per replica, demand and replicas (n,), NaN where any is unknown or not positive."""
+    """Signal per replica, demand and replicas (n,), NaN where any is unknown or without demand."""
     view, steps = prepared.view, prepared.alignment[0]
     if not np.isfinite(view.replicas).any():
         raise NotEnoughDataError("not tested: the number of ready replicas is not known.")
@@ -105,11 +113,12 @@ def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
     signal = prepared.smooth(prepared.signal)
     demand = prepared.smooth_shared(view.demand)
     usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)
-    positive = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
-    usable &= np.logical_and.reduce(positive)
-    if usable.sum() < FEWEST_STEPS:
+    above = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
+    usable &= above[1] & above[2]
+    positive = usable & above[0]
+    if positive.sum() < FEWEST_STEPS or float(signal[usable].mean()) <= 0.0:
         raise NotEnoughDataError(
-            f"Only {usable.sum()} steps hold a positive signal, demand and replicas; at least "
+            f"Only {positive.sum()} steps hold a positive signal, demand and replicas; at least "
             f"{FEWEST_STEPS} are needed."
         )
     signal, demand, replicas = (
@@ -151,20 +160,39 @@ def _share_explained(x: Floats, y: Floats) -> float:
     return float((x * y).sum()) ** 2 / spread if spread > 0.0 else 0.0
 
 
-def _slope_on_replicas(products: Floats) -> tuple[Floats, Floats]:
-    """Give the coefficient of ln N in ln s on 1, ln d, ln N, and what it rests on: (rows,) each.
+def _fit(design: Floats, signal: Floats, blocks: Blocks) -> tuple[float, Floats]:
+    """Fit `signal` (n,) by the exponential of what is linear in `design` (3, n), ln N last.
 
-    From rows of the sums of products of 1, ln d, ln N and ln s. It rests on the variance of ln N
-    that 1 and ln d leave, times its observations (Frisch and Waugh 1933); a resample without a
-    change of replicas has none, and its coefficient is NaN.
+    Returns its coefficient, and how far that strays when residuals are redrawn by block
+    (replicates,). A block's residuals are from the fit of all others, so that few fleets do not
+    seem surer than they are (CR3; Bell and McCaffrey 2002).
     """
-    table = products.reshape(-1, 4, 4)
-    count = np.maximum(table[:, 0, 0], 1.0)
-    sums = table[:, 0, 1:]
-    spread = table[:, 1:, 1:] - sums[:, :, None] * sums[:, None, :] / count[:, None, None]
-    demand = spread[:, 0, 0]
-    per_demand = spread[:, 0, :] / np.where(demand > 0.0, demand, np.inf)[:, None]
-    variation = spread[:, 1, 1] - per_demand[:, 1] * spread[:, 0, 1]
-    along = spread[:, 1, 2] - per_demand[:, 1] * spread[:, 0, 2]
-    known = variation > 0.0
-    return np.where(known, along / np.where(known, variation, 1.0), np.nan), variation
+    coefficients = np.zeros(design.shape[0])
+    for _ in range(MOST_ROUNDS):
+        fitted = np.exp(np.clip(coefficients @ design, -MOST_EXPONENT, MOST_EXPONENT))
+        root = np.sqrt(fitted)
+        table = blocks.products(*(design * root), (signal - fitted) / root)
+        gram, moment = table[:, :-1, :-1], table[:, :-1, -1]
+        whole, all_moments = gram.sum(axis=0), moment.sum(axis=0)
+        inverse = np.linalg.pinv(whole, hermitian=True)
+        step = inverse @ all_moments
+        if np.abs(step).max() < CLOSE_ENOUGH:
+            break
+        coefficients = coefficients + np.clip(step, -1.0, 1.0)
+    others = np.linalg.pinv(whole - gram, hermitian=True)
+    without = np.einsum("bpq,bq->bp", others, all_moments - moment)
+    added = (moment - np.einsum("bpq,bq->bp", gram, without)) @ inverse[-1]
+    return float(coefficients[-1]), np.asarray(blocks.weights @ added - added.sum())
+
+
+def _variation(products: Floats) -> Floats:
+    """Give what of the variance of ln N 1 and ln d leave, times its observations (rows,).
+
+    From rows of the sums of products of 1, ln d and ln N. It is what the coefficient of ln N rests
+    on (Frisch and Waugh 1933); a resample without a change of replicas has none.
+    """
+    count, x, n, _, xx, xn, _, _, nn = products.T
+    count = np.maximum(count, 1.0)
+    demand, along = xx - x * x / count, xn - x * n / count
+    explained = along**2 / np.where(demand > 0.0, demand, np.inf)
+    return np.asarray(nn - n * n / count - explained, dtype=np.float64)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.evidence.blocks import widening
 from signalstudy.evidence.crosscovariance import identified_range
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -13,17 +14,17 @@ if TYPE_CHECKING:
     from signalstudy.evidence.prepared import Prepared
 
 RESOLUTION_SHARE = 1.0 / 8.0
-SMEARED_RESOLUTION_SHARE = 1.0 / 2.0
-"""Floors of the interval, in steps: interpolation errs more than resampling shows (methods 2.5)."""
+"""Floor of the interval, in steps: interpolation errs more than resampling shows (methods 2.5)."""
 
 
 def lag_seconds(prepared: Prepared) -> Estimate:
     """Seconds by which the signal itself follows demand, centre to centre of the samples.
 
     Positive: the signal is later. Peak of the detrended cross-correlation with a parabola, known
-    group delays (half the rate window, half the exporter's refresh) taken off; resampled block
-    cross-covariances, widened by an eighth of a step, by half of one for a smeared response
-    (methods 2.1 to 2.5).
+    group delays (half the rate window, half the exporter's refresh) taken off. Resampled block
+    cross-covariances give the interval; an eighth of a step, which interpolation errs by, is added
+    as an error of its own, by squares (methods 2.1 to 2.5). A smeared response needs no more: its
+    peak is as sharp, and what it means is said beside it (benchmarks/calibration).
     """
     search = prepared.lag_search
     step = prepared.view.step_seconds
@@ -71,8 +72,12 @@ def _own_lag(prepared: Prepared) -> tuple[float, float, float]:
     search = prepared.lag_search
     step = prepared.view.step_seconds
     low, high = identified_range(search, step)
-    share = SMEARED_RESOLUTION_SHARE if search.is_smeared else RESOLUTION_SHARE
+    wider = widening(search.resampled_steps, prepared.cut)
     peak = search.peak_steps
-    steps = np.array((min(low, peak) - share, peak, max(high, peak) + share))
+    below, above = (
+        float(np.hypot(wider * max(reach, 0.0), RESOLUTION_SHARE))
+        for reach in (peak - low, high - peak)
+    )
+    steps = np.array((peak - below, peak, peak + above))
     lower, value, upper = (steps * step - prepared.known_delay_seconds).tolist()
     return lower, value, upper

@@ -55,12 +55,12 @@ def block_losses(prepared: Prepared, horizon_seconds: float) -> Floats | None:
     if known.sum() < FEWEST_STEPS or not varies(target[known]):
         return None
     loss = _held_out_pinball(predictor, target, known, prepared)
-    judged = prepared.blocks.sums(np.isfinite(loss).astype(np.float64))
-    present = prepared.blocks.sums(np.isfinite(target).astype(np.float64))
+    judged = prepared.cut.sums(np.isfinite(loss).astype(np.float64))
+    present = prepared.cut.sums(np.isfinite(target).astype(np.float64))
     covered = (judged > 0.0) & (judged >= LEAST_BLOCK_COVERAGE * present)
     if covered.sum() < FEWEST_BLOCKS:
         return None
-    totals = prepared.blocks.sums(loss)
+    totals = prepared.cut.sums(loss)
     return np.where(covered, totals / np.maximum(judged, 1.0), np.nan)
 
 
@@ -79,7 +79,7 @@ def _held_out_pinball(
     loss = np.full(target.shape, np.nan)
     steps = np.flatnonzero(known)
     steps = steps[ascending(predictor[steps])]
-    x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.blocks)[steps]
+    x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.cut)[steps]
     for fold in range(int(fold_of.max()) + 1):
         is_held_out = fold_of == fold
         held_out, training = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)

@@ -49,7 +49,7 @@ def signal_to_noise_ratio(prepared: Prepared) -> Estimate:
         float(value),
         _ratio(
             explained + weights @ crossed - crossed.sum(),
-            _redrawn_squares(prepared) / spread**2,
+            prepared.redrawn_squares / spread**2,
             total,
         ),
         prepared.blocks,
@@ -74,7 +74,7 @@ def peak_separation(prepared: Prepared) -> Estimate:
     residual = prepared.noise
     least = LEAST_UNEXPLAINED * float(np.nanvar(prepared.signal))
     count = int(np.isfinite(residual).sum())
-    sigma = np.sqrt(np.maximum(_redrawn_squares(prepared) / count, least))
+    sigma = np.sqrt(np.maximum(prepared.redrawn_squares / count, least))
     low, high = response.ends(response.resampled_fits)
     at_low, at_high = response.ends(response.fit)
     noise = np.sqrt(max(float(np.nanmean(residual**2)), least))
@@ -89,18 +89,6 @@ def peak_separation(prepared: Prepared) -> Estimate:
         " blocks",
         note=f"noise of {noise:.3g} at steps of {prepared.view.step_seconds:g} s",
     )
-
-
-def _redrawn_squares(prepared: Prepared) -> Floats:
-    """Sum the squared residuals of each resampled record (replicates,).
-
-    That noise is larger at high demand is no chance: what is redrawn is how far the squares of a
-    block stand from those at the same demand.
-    """
-    table = prepared.noise_squares
-    left = table.residuals.sum(axis=1)
-    redrawn = table.sums.sum() + prepared.blocks.weights @ left - left.sum()
-    return np.asarray(redrawn, dtype=np.float64)
 
 
 def _ratio(explained: Floats, unexplained: Floats, total: float) -> Floats:

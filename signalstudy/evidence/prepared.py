@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from signalstudy.evidence.autocorrelation import (
     FEWEST_PAIRS,
     autocorrelation,
+    carry_over,
     pairs_at_lags,
     worth_of,
 )
@@ -64,7 +65,12 @@ class Prepared:
 
     @cached_property
     def blocks(self) -> Blocks:
-        """The blocks of time that all bootstraps draw from."""
+        """The blocks of time that all bootstraps draw from, and how far noise outlasts them."""
+        return replace(self.cut, carry_over=carry_over(self.noise, self.cut.size))
+
+    @cached_property
+    def cut(self) -> Blocks:
+        """The blocks of time, before anything is known of noise."""
         view = self.view
         known = np.isfinite(view.signal) & np.isfinite(view.reference)
         return cut_blocks(view.time_seconds.size, view.step_seconds, view.seed, known)
@@ -77,9 +83,7 @@ class Prepared:
         fast_reference = self.shared.once(
             "fast part", lambda: fast_part_of(view.reference, width), view.reference
         )
-        return search_lag(
-            view.signal, view.reference, view.step_seconds, self.blocks, fast_reference
-        )
+        return search_lag(view.signal, view.reference, view.step_seconds, self.cut, fast_reference)
 
     @cached_property
     def step_response(self) -> StepResponse:
@@ -170,11 +174,11 @@ class Prepared:
         """What demand does not explain of the signal (n,)."""
         levels = self.shared.once(
             "levels",
-            lambda: cut_levels(self.view.reference, self.known, self.blocks),
+            lambda: cut_levels(self.view.reference, self.known, self.cut),
             self.view.reference,
             known=self.known,
         )
-        return residuals_of(self.signal, self.reference, self.blocks, levels)
+        return residuals_of(self.signal, self.reference, self.cut, levels)
 
     @cached_property
     def shift(self) -> Shift | None:
@@ -232,12 +236,24 @@ class Prepared:
         """The squares of what demand does not explain, by block and bin of the reference."""
         return self._tabulate(self.noise**2, self.view.reference, fewest_levels=1)
 
+    @cached_property
+    def redrawn_squares(self) -> Floats:
+        """Sum of what demand does not explain, squared, in each resampled record (replicates,).
+
+        That noise is larger at high demand is no chance: what is redrawn is how far the squares of
+        a block stand from those at the same demand.
+        """
+        table = self.noise_squares
+        left = table.residuals.sum(axis=1)
+        redrawn = table.sums.sum() + self.blocks.weights @ left - left.sum()
+        return np.asarray(redrawn, dtype=np.float64)
+
     def _tabulate(
         self, values: Floats, reference: Floats, *, fewest_levels: int = FEWEST_LEVELS
     ) -> Response:
         """Tabulate `values` (n,) over bins of a reference that other signals have as well."""
         known = np.isfinite(values) & np.isfinite(reference)
         bins = self.shared.once(
-            "bins", lambda: bin_demand(reference, known, self.blocks), reference, known=known
+            "bins", lambda: bin_demand(reference, known, self.cut), reference, known=known
         )
         return tabulate(values, reference, self.blocks, fewest_levels=fewest_levels, bins=bins)

@@ -125,9 +125,11 @@ class Response:
         """
         known = np.isfinite(replicates)
         results = replicates[known] - replicates[known].mean()
-        shift = self.resampled_means[known] - self.means
-        shift -= shift.mean(axis=0)
-        gradient = np.linalg.lstsq(shift, results, rcond=1e-8)[0]
+        if known.all():
+            shift, inverse = self._shift
+        else:
+            shift, inverse = _centred(self.resampled_means[known])
+        gradient = inverse @ results
         left = float(((results - shift @ gradient) ** 2).sum())
         if left > (1.0 - LEAST_LINEAR) * float((results**2).sum()):
             return 1.0
@@ -135,6 +137,10 @@ class Response:
         seen = float(((self.residuals @ gradient) ** 2).sum())
         usual = float(((self.usual_residuals @ gradient) ** 2).sum())
         return float(np.clip(np.sqrt(usual / seen), 1.0, MOST_WIDENED)) if seen > 0.0 else 1.0
+
+    @cached_property
+    def _shift(self) -> tuple[Floats, Floats]:
+        return _centred(self.resampled_means)
 
     def ends(self, curve: Floats) -> tuple[Floats, Floats]:
         """Read curves (..., bins) off at the 5 % and the 95 % quantile of demand."""
@@ -250,6 +256,12 @@ def tabulate(
         low_level=bins.low_level,
         high_level=bins.high_level,
     )
+
+
+def _centred(means: Floats) -> tuple[Floats, Floats]:
+    """Give what rows differ from their mean by (rows, bins), and its pseudoinverse (bins, rows)."""
+    shift = means - means.mean(axis=0)
+    return shift, np.linalg.pinv(shift, rcond=1e-8)
 
 
 def _mean(values: Floats, weights: Floats) -> float:

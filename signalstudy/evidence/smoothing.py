@@ -35,6 +35,8 @@ MOST_RATIO = 1e6
 CURVE_COST = 0.05
 """Least half width, as a share: what is left after averaging is small, and the curve costs."""
 LONGEST_SHARE = 1.0 / 24.0
+LEAST_WHOLE = 0.2
+"""Share of the windows without a gap from which on only those count: others average less."""
 
 
 def control_signal_to_noise_ratio(prepared: Prepared) -> Estimate:
@@ -52,7 +54,11 @@ def control_signal_to_noise_ratio(prepared: Prepared) -> Estimate:
     except NotEnoughDataError:
         late = 0.0
     width = _steps(prepared, late + view.horizon_seconds)
-    explained, noise = (trailing_mean(part, width) for part in _parts(prepared))
+    parts = [trailing_mean(part, width) for part in _parts(prepared)]
+    whole = trailing_mean(np.isfinite(prepared.noise).astype(np.float64), width) > 1.0 - 1e-9
+    if whole.mean() > LEAST_WHOLE:
+        parts = [np.where(whole, part, np.nan) for part in parts]
+    explained, noise = parts
     explained = (explained - np.nanmean(explained)) ** 2
     sums = prepared.blocks.sums(np.column_stack((explained, noise**2)))
     signal, left = sums.sum(axis=0).tolist()

@@ -57,7 +57,7 @@ def dead_time_seconds(prepared: Prepared) -> Estimate:
     return bootstrapped(
         found.dead * step - prepared.known_delay_seconds,
         found.resampled_dead * step - prepared.known_delay_seconds,
-        prepared.blocks,
+        prepared.cut,
         floor=RESOLUTION_SHARE * step,
         method=METHOD,
         note=f"then a time constant of {found.smear * step:.3g} s",
@@ -75,7 +75,7 @@ def rise_time_seconds(prepared: Prepared) -> Estimate:
     return bootstrapped(
         (found.dead + NINE_TENTHS * found.smear) * step - prepared.known_delay_seconds,
         resampled * step - prepared.known_delay_seconds,
-        prepared.blocks,
+        prepared.cut,
         floor=RESOLUTION_SHARE * NINE_TENTHS * step,
         method=METHOD,
         note=f"dead time {found.dead * step - prepared.known_delay_seconds:.3g} s and time "
@@ -95,7 +95,7 @@ def fit_step_response(prepared: Prepared) -> StepResponse:
     lags = slice(limit + peak - reach, limit + peak + reach + 1)
     products, pairs = search.block_products[:, lags], search.block_pairs[:, lags]
     observed = covariance_of(products.sum(axis=0), pairs.sum(axis=0))
-    weights = prepared.blocks.weights
+    weights = prepared.cut.weights
     resampled = covariance_of(weights @ products, weights @ pairs)
     dead, smear, shapes = _candidates(search.own_covariance, reach)
     sign = np.sign(observed[reach]) or 1.0

@@ -249,14 +249,14 @@ def _truth(
     mix = float(requests.uncached_prompt_tokens.sum() / requests.output_tokens.sum())
     knees = {pool: done.knee for pool, done in work.items()}
     terciles = np.array_split(np.sort(1.0 / (1.0 - hits)), 3)
-    medians = [float(np.median(tercile)) for tercile in terciles]
+    means = [float(tercile.mean()) for tercile in terciles]
     return PlantedTruth(
         lag_seconds={pool: spec.lag_seconds_of(pool) for pool in work},
         noise_ratio=spec.noise_ratio,
         knee_per_second=knees,
         pd_ratio=mix * knees["decode"] / knees["prefill"],
         token_mix=mix,
-        cache_distortion_ratio=(medians[-1] - medians[0]) / float(np.median(medians)),
+        cache_distortion_ratio=(means[-1] - means[0]) / float(np.median(means)),
         shapes={
             (pool, signal): shape
             for pool in work

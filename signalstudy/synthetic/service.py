@@ -83,7 +83,7 @@ class PlantedTruth:
     its work signal. `knee_per_second`: the most decode tokens (decode) or uncached prompt tokens
     (prefill) per second and replica that the pool's objective bears. `pd_ratio`: prefill replicas
     per decode replica at the knees and the mean token mix. `cache_distortion_ratio`: what the
-    moving hits do to all-token prefill throughput, range over median of tercile medians of
+    moving hits do to all-token prefill throughput, range over median of tercile means of
     1 / (1 - hit ratio). `shapes`: what each signal of each pool is, by (pool, signal).
     """
 

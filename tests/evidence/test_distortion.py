@@ -6,7 +6,7 @@ from signalstudy.vocabulary.errors import NotEnoughDataError
 from tests.evidence.planted import day_of_demand, prepared
 
 WORK = day_of_demand()
-HITS = np.repeat(np.random.default_rng(0).choice([0.1, 0.4, 0.7], 144), 60)
+HITS = np.repeat(np.random.default_rng(0).permutation(np.repeat([0.1, 0.4, 0.7], 8)), 360)
 
 
 def test_all_tokens_are_distorted_as_planted_and_uncached_ones_are_not():
