@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from signalstudy.lint.finding import error, warning
 from signalstudy.lint.sized import Metric, Motion, Sized, pool_named, what_is_scaled
 from signalstudy.scalers.aibrix_strategies import DEFAULTS, OBSERVE_SECONDS, PANIC_SECONDS, PREFIX
-from signalstudy.scalers.kthena_roles import DEFAULT_PERCENT, DEFAULT_TOLERANCE_PERCENT
+from signalstudy.scalers.kthena_roles import (
+    DEFAULT_PERCENT,
+    DEFAULT_PERIOD,
+    DEFAULT_TOLERANCE_PERCENT,
+)
 from signalstudy.scalers.manifest import go_seconds, quantity_value
 
 if TYPE_CHECKING:
@@ -166,9 +170,10 @@ def _division(source: Mapping[str, Any]) -> Division:
 
 
 def _of_behavior(said: Mapping[str, Any], tolerance: float) -> Motion:
+    period = go_seconds(said.get("period", DEFAULT_PERIOD))
     steps = (
-        (True, float(said.get("percent", DEFAULT_PERCENT)), 15.0),
-        (False, float(said.get("instances", 1)), 15.0),
+        (True, float(said.get("percent", DEFAULT_PERCENT)), period),
+        (False, float(said.get("instances", 1)), period),
     )
     return Motion(tolerance, go_seconds(said.get("stabilizationWindow", "0s")), steps)
 

@@ -76,7 +76,7 @@ def write(policy: Policy) -> str:
     ]
     if not is_own:
         sentences += [f"{key}: {how}" for key, (_, how) in found.items() if how]
-    values = {key: value for key, (value, _) in found.items()}
+    values = _without_return({key: value for key, (value, _) in found.items()}, _fewest(pools))
     return manifest_yaml(whole, "Dynamo planner", sentences, [_object(whole, pools, values)])
 
 
@@ -112,6 +112,24 @@ def _told(policy: Policy, pools: Mapping[str, PoolPlan]) -> dict[str, tuple[floa
     return found
 
 
+def _fewest(pools: Mapping[str, PoolPlan]) -> int:
+    return max(1, min(pool.rule.min_replicas for pool in pools.values()))
+
+
+def _without_return(thresholds: Mapping[str, float], fewest: int) -> dict[str, float]:
+    """Lower the scale-in of decode where those left would scale out at once, rounding included.
+
+    The planner scales out at its threshold, not above it: of fewest + 1 workers at `down`, fewest
+    are left, at down (fewest + 1) / fewest.
+    """
+    up, down = "decode_scale_up_kv_rate", "decode_scale_down_kv_rate"
+    if up not in thresholds or down not in thresholds:
+        return dict(thresholds)
+    limit = thresholds[up] * fewest / (fewest + 1)
+    below = (math.ceil(1000.0 * limit - 1e-6) - 1) / 1000.0
+    return {**thresholds, down: min(thresholds[down], below)}
+
+
 def _in_its_unit(key: str, value: float) -> float:
     """Give whole tokens, or percent of the cache."""
     return float(math.floor(value)) if "queue" in key else min(100.0, round(100.0 * value, 3))
@@ -144,7 +162,7 @@ def _object(
         "environment": "kubernetes",
         "optimization_target": "load",
         **{key: int(value) if "queue" in key else value for key, value in thresholds.items()},
-        "min_endpoint": max(1, min(pool.rule.min_replicas for pool in pools.values())),
+        "min_endpoint": _fewest(pools),
         **engines,
         "max_gpu_budget": sum(
             pool.rule.max_replicas * pool.gpus_per_replica for pool in pools.values()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DEFAULT_TOLERANCE_PERCENT = 10
 DEFAULT_PERCENT, DEFAULT_PANIC_PERCENT = 100, 1000
+DEFAULT_PERIOD = "15s"
 
 
 def decide_roles(
@@ -136,7 +137,7 @@ def _replicas_within(
     period: str | None, past: tuple[Past, ...], now_seconds: float, current: int
 ) -> list[int]:
     """List the replicas that a role had within a period, those of now included."""
-    begun = now_seconds - go_seconds(period or "15s")
+    begun = now_seconds - go_seconds(period or DEFAULT_PERIOD)
     return [current, *(int(one.before) for one in past if one.at_seconds > begun)]
 
 

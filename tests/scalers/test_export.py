@@ -296,6 +296,19 @@ def test_dynamo_takes_its_thresholds_from_the_evidence_of_a_policy_on_another_si
     SCALERS["dynamo"].read(text, "test")
 
 
+@pytest.mark.parametrize("rate", [0.037048, 0.8, 0.01])
+def test_dynamo_does_not_scale_in_to_where_it_scales_out(rate):
+    """Half of the scale-up, as one of two workers leaves, and rounding must not close the gap."""
+    made = with_evidence(policy(), **{CACHE_UP: rate, CACHE_DOWN: rate / 2.0})
+    for pool in made.document["spec"]["pools"].values():
+        pool["minReplicas"] = 1
+    (document,) = documents(export(made, "dynamo"))
+    planner = document["spec"]["features"]["planner"]
+    assert planner["min_endpoint"] == 1
+    assert 2.0 * planner["decode_scale_down_kv_rate"] < planner["decode_scale_up_kv_rate"]
+    assert planner["decode_scale_down_kv_rate"] == pytest.approx(50.0 * rate, abs=0.002)
+
+
 def test_dynamo_says_which_threshold_the_data_do_not_tell_and_why():
     with pytest.raises(ExportError, match=r"decode_scale_up_kv_rate \(KV occupancy hardly rises\)"):
         export(with_evidence(policy(), **{CACHE_UP: None}), "dynamo")
