@@ -22,6 +22,7 @@ from signalstudy.telemetry.read import read_telemetry
 from signalstudy.telemetry.store import tool_version
 from signalstudy.threshold.drift import drift_warnings, measure_drifts
 from signalstudy.threshold.fit import fit_threshold
+from signalstudy.threshold.points import scatter_warning
 from signalstudy.threshold.tolerance import noise_ratio
 from signalstudy.timeline.align import align, read_points
 from signalstudy.timeline.timeline import QualityCheck, Timeline
@@ -336,6 +337,8 @@ def _quality(
                 "give a capacity, and say nothing of signals, lags or demand",
             )
         )
+    if points is not None and (sentence := scatter_warning(points)):
+        rows.append(QualityCheck("operating points", "warning", sentence))
     return tuple(rows)
 
 

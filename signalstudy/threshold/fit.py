@@ -9,7 +9,7 @@ import numpy as np
 
 from signalstudy.threshold.capacity import fit_capacity, how_telling
 from signalstudy.threshold.joint import fit_jointly
-from signalstudy.threshold.pd_ratio import fit_pd_ratio
+from signalstudy.threshold.pd_ratio import fit_pd_ratio, measure_token_mix
 from signalstudy.threshold.points import fit_points
 from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
 from signalstudy.threshold.threshold import Capacity, HardwareCapacity, PdRatio, Threshold
@@ -85,6 +85,9 @@ def fit_threshold(
     """
     sources = _Sources(timeline, pressure_test, points)
     capacity, capacities = _capacities(sources, ranking_best, objectives, seed)
+    if note := _mix_note(timeline or pressure_test):
+        capacity = _with_note(capacity, note)
+        capacities = {name: _with_note(one, note) for name, one in capacities.items()}
     horizon = estimate_horizon(
         [part.startup_seconds for part in sources.recorded],
         startup_seconds,
@@ -112,6 +115,24 @@ def fit_threshold(
         pool_headrooms=headrooms,
     )
     return threshold, _pd_ratio(timeline or pressure_test, threshold)
+
+
+def _mix_note(timeline: Timeline | None) -> str:
+    """Say at which token mix capacities hold, where it moves too much for one ratio."""
+    mix = None if timeline is None else measure_token_mix(timeline)
+    if mix is None or not mix.moves_too_much:
+        return ""
+    return (
+        f"At the mix seen, {mix.low:.3g} to {mix.high:.3g} uncached prompt tokens per output token "
+        "(5 to 95 %): at another a replica bears another amount."
+    )
+
+
+def _with_note(capacity: Capacity, note: str) -> Capacity:
+    bears = capacity.per_replica
+    if not bears.is_known:
+        return capacity
+    return replace(capacity, per_replica=replace(bears, note=f"{bears.note} {note}".strip()))
 
 
 def with_headrooms(

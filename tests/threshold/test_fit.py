@@ -204,6 +204,8 @@ def test_a_recorded_mix_moves_too_much_only_where_it_does(recorded_run, run, mov
     assert ratio.moves_too_much is moves
     assert threshold.per_replica.status == "lower_bound"
     assert 1.0 < threshold.headroom_ratio.value < 2.5
+    said = [threshold.per_replica, threshold.target, *threshold.pool_targets.values()]
+    assert [("At the mix seen" in one.note) for one in said] == [moves] * len(said)
 
 
 @pytest.mark.recordings

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from benchmarks.thresholds.points import FILE, leave_one_out
-from signalstudy.threshold.points import draw_curve, fit_objective, fit_points
+from signalstudy.threshold.points import draw_curve, fit_objective, fit_points, scatter_warning
 from signalstudy.timeline.points import OperatingPoints
 from signalstudy.vocabulary.objectives import Objective
 
@@ -67,6 +67,39 @@ def test_points_of_several_request_shapes_are_refused():
     points = closed_loop([1, 2, 4, 8, 16, 32])
     points.prompt_tokens[3:] = 8192.0
     assert "request shapes" in fit_objective(points, TBT).note
+
+
+def mixed(*configurations):
+    """Put the points of several configurations into one file."""
+    names = ("concurrency_requests", "ttft_seconds", "tbt_seconds", "prompt_tokens",
+             "output_tokens", "gpus_per_replica")  # fmt: skip
+    columns = (np.concatenate([getattr(one, name) for one in configurations]) for name in names)
+    return OperatingPoints("chat", *columns)
+
+
+def faster(points, times, gpus=1.0):
+    return OperatingPoints(
+        "chat", points.concurrency_requests, points.ttft_seconds / times,
+        points.tbt_seconds / times, points.prompt_tokens, points.output_tokens,
+        np.full(points.tbt_seconds.size, gpus),
+    )  # fmt: skip
+
+
+def test_points_of_several_configurations_are_a_warning():
+    sweep = closed_loop([1, 2, 4, 8, 16, 32, 64, 128], noise=0.02)
+    again = closed_loop([1, 2, 4, 8, 16, 32, 64, 128])
+    assert scatter_warning(sweep) == scatter_warning(mixed(sweep, again)) == ""
+    other = faster(again, 2.0)
+    said = scatter_warning(mixed(sweep, other))
+    assert "at 8 of 8 concurrencies their work differs by up to 2" in said
+    assert said in fit_objective(mixed(sweep, other), TBT).note
+    assert "2 different gpus_per_replica" in scatter_warning(mixed(sweep, faster(again, 1.1, 4.0)))
+
+
+def test_configurations_that_share_no_concurrency_are_told_by_the_points_left_out():
+    slow, fast = closed_loop([1, 4, 16, 64]), faster(closed_loop([2, 8, 32, 128]), 4.0)
+    assert "miss points that are left out by" in scatter_warning(mixed(slow, fast))
+    assert scatter_warning(mixed(slow, closed_loop([2, 8, 32, 128]))) == ""
 
 
 def test_the_tightest_objective_binds():
