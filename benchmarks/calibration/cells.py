@@ -79,6 +79,12 @@ class Cell:
         )
 
     @property
+    def work(self) -> float:
+        """How many values a record holds: what it costs to judge grows with that."""
+        signals = len(SIGNALS) if self.more_signals else 3
+        return signals * (5000.0 + self.days * DAY_SECONDS / self.step_seconds)
+
+    @property
     def _memories(self) -> str:
         return " + ".join(f"{seconds:g}" for seconds in self.noise_seconds)
 

@@ -9,9 +9,13 @@ import numpy as np
 
 from benchmarks.calibration.cells import draw_record
 from benchmarks.calibration.truth import LONG_DAYS, truth_of
+from signalstudy.evidence.hysteresis import RESOLUTION as LOOP_RESOLUTION
 from signalstudy.evidence.measures import MEASURES
+from signalstudy.evidence.noise import CURVE_COST
 from signalstudy.evidence.prepared import Prepared
+from signalstudy.evidence.shape import ELASTICITY_RESOLUTION
 from signalstudy.evidence.shared import Shared
+from signalstudy.evidence.smoothing import CURVE_COST as AVERAGED_CURVE_COST
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -20,13 +24,24 @@ if TYPE_CHECKING:
     from benchmarks.calibration.cells import Cell
 
 
+BOUNDS = {"linearity_ratio": 1.0, "cache_distortion_ratio": 0.0}
+AT_BOUND = 0.002
+FLOORS = {"demand_elasticity": ELASTICITY_RESOLUTION, "hysteresis_ratio": LOOP_RESOLUTION}
+SHARES = {
+    "signal_to_noise_ratio": CURVE_COST,
+    "peak_separation": CURVE_COST / 2.0,
+    "control_signal_to_noise_ratio": AVERAGED_CURVE_COST,
+}
+"""Half widths that intervals have at least, in the measure's unit or as a share of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """What became of one measure of one signal over the records of a cell.
 
     `covered_ratio`: of the records that got an interval. `below_ratio`: of them, whose interval
     lies below the truth. `unidentified_ratio`: of all. `median_width`, `rmse`, `bias`: in the
-    measure's unit. `truth`: its mean over the records.
+    measure's unit. `truth`: its mean over the records. `step_seconds`: of the cell.
     """
 
     cell: str
@@ -40,6 +55,21 @@ class Coverage:
     median_width: float
     rmse: float
     bias: float
+    step_seconds: float
+
+    @property
+    def is_at_floor(self) -> bool:
+        """Whether a stated resolution makes up half of the median width, or the truth is a bound.
+
+        A lag's is met where the interval is at most one step wide. No interval of a ratio that is
+        at its bound can miss it on more than one side.
+        """
+        if self.measure in ("lag_seconds", "seen_lag_seconds"):
+            return self.median_width <= self.step_seconds
+        if self.measure in BOUNDS and abs(self.truth - BOUNDS[self.measure]) < AT_BOUND:
+            return True
+        floor = FLOORS.get(self.measure, 0.0) + SHARES.get(self.measure, 0.0) * abs(self.truth)
+        return self.median_width <= 4.0 * floor
 
 
 def judge_cell(
@@ -57,9 +87,7 @@ def judge_cell(
             for name, right in truth_of(cell, number, drawn, prepared, long_days).items():
                 row = (right, *_answer(name, prepared))
                 answers.setdefault((drawn.noisy.name, name), []).append(row)
-    return [
-        _summarise(cell.name, signal, measure, rows) for (signal, measure), rows in answers.items()
-    ]
+    return [_summarise(cell, signal, measure, rows) for (signal, measure), rows in answers.items()]
 
 
 def _answer(name: str, prepared: Prepared) -> tuple[float, float, float]:
@@ -75,7 +103,7 @@ def _answer(name: str, prepared: Prepared) -> tuple[float, float, float]:
 
 
 def _summarise(
-    cell: str, signal: str, measure: str, rows: Sequence[tuple[float, float, float, float]]
+    cell: Cell, signal: str, measure: str, rows: Sequence[tuple[float, float, float, float]]
 ) -> Coverage:
     truth, value, low, high = np.array(rows).T
     known = np.isfinite(value)
@@ -85,7 +113,8 @@ def _summarise(
     is_below, is_above = high < truth - margin, low > truth + margin
     some = bool(known.any())
     return Coverage(
-        cell=cell,
+        cell=cell.name,
+        step_seconds=cell.step_seconds,
         signal=signal,
         measure=measure,
         records=len(rows),

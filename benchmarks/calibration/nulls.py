@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import false_discovery_control
+from scipy.stats import binom, false_discovery_control
 
 from benchmarks.calibration.cells import daily_rhythm
 from signalstudy.evidence.blocks import cut_blocks
@@ -31,7 +31,8 @@ class FalsePositives:
 
     `per_signal`: at p <= 0.05. `by_pearson`: by a naive p-value of Pearson's r, for comparison.
     `per_family`: of services with any of 12 signals so; `per_family_controlled`: after Benjamini
-    and Hochberg. `undecided`: signals of which the record cannot tell.
+    and Hochberg. `undecided`: signals of which the record cannot tell. `excess_probability`: of so
+    many or more, were they 5 % a signal (binomial).
     """
 
     memory_seconds: float
@@ -42,6 +43,7 @@ class FalsePositives:
     per_family: float
     per_family_controlled: float
     undecided: float
+    excess_probability: float
 
 
 def judge_nulls(services: int, *, seed: int) -> list[FalsePositives]:
@@ -77,6 +79,7 @@ def _judge_null(
         per_family=float(found.any(axis=1).mean()),
         per_family_controlled=float(np.mean(controlled)),
         undecided=float((~known).mean()),
+        excess_probability=float(binom.sf(found[known].sum() - 1, known.sum(), SIGNIFICANCE)),
     )
 
 

@@ -21,6 +21,7 @@ from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.response import tabulate
 from signalstudy.evidence.series import shifted, trailing_mean
+from signalstudy.evidence.smoothing import LEAST_WHOLE
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -117,15 +118,18 @@ def _averaged(cell: Cell, number: int, curve: Floats, clean: Floats, noise: floa
         else 1.0 / width
         for memory in cell.noise_seconds
     ]
-    bent = float(np.nanmean(trailing_mean(clean - curve, width) ** 2))
-    explained = float(np.nanvar(trailing_mean(curve, width)))
+    whole = trailing_mean(np.isfinite(clean).astype(np.float64), width) > 1.0 - 1e-9
+    whole |= whole.mean() <= LEAST_WHOLE
+    bent = float(np.nanmean(trailing_mean(clean - curve, width)[whole] ** 2))
+    explained = float(np.nanvar(trailing_mean(curve, width)[whole]))
     return explained / (bent + noise * float(np.mean(left)))
 
 
 def _beside(view: SignalView, judged: Prepared) -> Prepared:
     """Prepare a signal that is asked for values alone, aligned as another and with its blocks."""
     prepared = Prepared(view, judged.shared)
-    prepared.__dict__.update(alignment=judged.alignment, cut=_few(judged.cut))
+    few = _few(judged.cut)
+    prepared.__dict__.update(alignment=judged.alignment, cut=few, blocks=few)
     return prepared
 
 
@@ -150,7 +154,8 @@ def _processes(silent: Cell, number: int) -> dict[str, Process]:
 
 
 def _learn(prepared: Prepared) -> Process:
-    prepared.__dict__["cut"] = _few(prepared.cut)
+    few = _few(prepared.cut)
+    prepared.__dict__.update(cut=few, blocks=few)
     x, y = prepared.reference, prepared.signal
     steps = _curve(x, y)
     return Process(

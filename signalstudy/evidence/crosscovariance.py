@@ -238,9 +238,11 @@ def circular_shift_probability(pair: Products, lag_steps: int) -> tuple[float, f
 
     Every circular shift by more than 5 decorrelation times keeps both series as they are and
     breaks their relation; one FFT gives all of them (methods, section 3). Counted where some shift
-    reaches the peak. Where none does, the tail of a Student t with as many degrees of freedom as
-    there are independent shifts, times the independent lags searched: a sum over a record is
-    nearly normal, and counting alone could not get below one in a few dozen on a short one.
+    reaches the peak, the record itself among them: (k + 1) / (m + 1) of the m independent maxima
+    (Phipson and Smyth 2010). Where none does, the tail of a Student t with as many degrees of
+    freedom as there are independent shifts, times the independent lags searched: a sum over a
+    record is nearly normal, and counting alone could not get below one in a few dozen on a short
+    one.
 
     Returns the probability and the number of independent shifts (1 and 0 where the record has no
     room for any).
@@ -263,8 +265,10 @@ def circular_shift_probability(pair: Products, lag_steps: int) -> tuple[float, f
     independent = null.size / decorrelation
     counted = float((null >= highest[0]).mean())
     deviation = float(np.sqrt((standing[apart : n - apart] ** 2).mean()))
-    if counted > 0.0 or deviation == 0.0:
-        return max(counted, 1.0 / (1.0 + null.size)), independent
     lags = 1.0 + (width - 1.0) / decorrelation
+    maxima = independent / lags
+    probability = (counted * maxima + 1.0) / (maxima + 1.0)
+    if counted > 0.0 or deviation == 0.0:
+        return probability, independent
     tail = 2.0 * lags * float(stdtr(independent, -float(highest[0]) / deviation))
-    return max(LEAST_PROBABILITY, min(tail, 1.0 / (1.0 + independent / lags))), independent
+    return max(LEAST_PROBABILITY, min(tail, probability)), independent

@@ -27,7 +27,8 @@ TREND_SECONDS = 3600.0
 TREND_SHARE = 1.0 / 24.0
 LEAST_SIDE = 0.1
 RESOLUTION = 0.005
-"""Half width that the interval has at least: a lag is known to a part of a step only."""
+"""Half width that the interval has at least, and what half a step of lag would make of demand: the
+signal is aligned by whole steps only."""
 
 
 def hysteresis_ratio(prepared: Prepared) -> Estimate:
@@ -62,11 +63,14 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
     columns = [part for side in sides for part in (side, np.where(side, noise, 0.0))]
     sums = prepared.blocks.sums(np.column_stack(columns).astype(np.float64))
     value = _loop(sums.sum(axis=0)[None])[0] / abs(high - low)
+    half_step = (shifted(prepared.reference, 1) - shifted(prepared.reference, -1)) / 4.0
+    moved = [float(np.nanmean(half_step[side])) for side in sides]
+    unaligned = abs(moved[0] - moved[1]) / (response.high_level - response.low_level)
     return bootstrapped(
         float(value),
         _loop(prepared.blocks.weights @ sums) / abs(high - low),
         prepared.blocks,
-        floor=RESOLUTION,
+        floor=RESOLUTION + unaligned,
         method="held-out residuals while demand rises less those while it falls, block bootstrap",
         note=f"rising and falling by means of {width * view.step_seconds:g} s, "
         f"{prepared.alignment[1]}",

@@ -9,16 +9,19 @@ import pytest
 from benchmarks.calibration.calibrate import Calibration, as_markdown
 from benchmarks.calibration.cells import Cell, draw_record, well_posed_cells
 from benchmarks.calibration.coverage import judge_cell
-from benchmarks.calibration.nulls import _family
+from benchmarks.calibration.nulls import _judge_null
 from benchmarks.calibration.services import judge_ill_posed, judge_races
 
 SEED = 20260101
+RECORDS = 200
+LEAST = 0.93 - 1.64 * (0.93 * 0.07 / RECORDS) ** 0.5
+"""What chance alone leaves of 93 % in nineteen of twenty cases."""
 QUICK = Cell(1.0, 30.0, 0.3, is_redeployed=True, smear_seconds=0.0, is_bursty=False)
 
 
 @pytest.fixture(scope="module")
 def coverage():
-    return judge_cell(QUICK, 16, seed=SEED, long_days=14.0)
+    return judge_cell(QUICK, RECORDS, seed=SEED, long_days=14.0)
 
 
 def test_two_levels_of_every_factor_meet_equally_often():
@@ -38,7 +41,7 @@ def test_intervals_of_a_day_cover_what_was_planted(coverage):
     of_work = {row.measure: row for row in coverage if row.signal == "work"}
     assert set(of_work) >= {"lag_seconds", "demand_elasticity", "capacity_elasticity"}
     for row in of_work.values():
-        assert row.covered_ratio >= 0.8, row
+        assert row.covered_ratio >= LEAST, row
         assert row.unidentified_ratio <= 0.05, row
 
 
@@ -49,22 +52,25 @@ def test_the_lag_of_a_day_is_found_within_a_fifth_of_a_step(coverage):
 
 
 def test_independent_signals_are_seldom_said_to_follow_demand():
-    rng = np.random.default_rng(SEED)
-    probabilities = [p for _ in range(6) for p, _ in _family(300.0, has_rhythm=False, rng=rng)]
-    assert np.mean(np.array(probabilities) <= 0.05) <= 0.12
+    found = _judge_null(RECORDS, 300.0, has_rhythm=True, rng=np.random.default_rng(SEED))
+    assert found.undecided == 0.0
+    assert found.excess_probability > 0.01
+    assert found.by_pearson > 0.5
+    # All twelve of a service are independent, so that one is one too many.
+    assert found.per_family_controlled <= 0.05 + 1.64 * (0.05 * 0.95 / RECORDS) ** 0.5
 
 
 def test_the_best_signal_is_in_the_set_and_comes_first():
-    race = judge_races(5, seed=SEED)
-    assert race.best_in_set == 1.0
-    assert race.best_first >= 0.8
+    race = judge_races(20, seed=SEED)
+    assert race.best_in_set >= 0.95
+    assert race.best_first >= 0.9
     assert race.median_set == 1.0
     assert race.well_posed_undetermined <= 0.05
 
 
 def test_what_cannot_be_told_is_not_told():
-    found = judge_ill_posed(5, seed=SEED)
-    assert {row.admitted for row in found} == {1.0}
+    found = judge_ill_posed(20, seed=SEED)
+    assert min(row.admitted for row in found) >= 0.95
 
 
 def test_the_figures_are_written_as_tables_and_as_json(coverage):
