@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.guards import draft_guards
+from signalstudy.policy.origins import stated_evidence
 from signalstudy.policy.policy import Policy
 from signalstudy.policy.pools import draft_pool
 from signalstudy.policy.rounding import significant
@@ -85,7 +86,7 @@ def draft_policy(
     for pool, target in own.items():
         sections[pool] |= {"signal": signals[pool], "targetPerReplica": target.as_document()}
     floors, floor_notes, floor_evidence = _floors(driver, own, pd_ratio, pool_inputs, sections)
-    spec = {
+    spec: dict[str, Any] = {
         "objectives": [_objective(objective) for objective in objectives],
         "signal": _signal(driver, promql, study, counted_on=driver.pool),
         "proportional": _proportional(driver, threshold.tolerance_ratio),
@@ -97,6 +98,7 @@ def draft_policy(
         + [entry for part in parts for entry in part.evidence]
         + floor_evidence,
     }
+    spec["evidence"] += stated_evidence(spec, pool_inputs)
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,

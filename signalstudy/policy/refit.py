@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.policy.origins import numbers_of
 from signalstudy.policy.policy import Policy
 
 if TYPE_CHECKING:
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 _BESIDE_A_NUMBER = ("low", "high", "status", "binding", "maxObserved")
 """Keys that describe a number; they follow the refit without a word."""
 _DERIVED = ("scaleOutTolerance", "scaleInTolerance", "min", "max", "cooldownSeconds")
+KEPT = "as it stood in the policy in force"
 DERIVED_SLACK = 0.05
 """Stands in for the interval of a number that is derived and has none."""
 
@@ -29,11 +31,12 @@ def refitted(old: Policy, new: Policy) -> tuple[Policy, list[str]]:
     before, after = old.document["spec"], document["spec"]
     sentences: list[str] = []
     if _keeps_schedule(before, after):
-        after["schedule"] = copy.deepcopy(before["schedule"])
+        _keep_schedule(before, after)
+    _keep_derived(before, after)
     if _question(before) == _question(after):
         for entry in after.get("evidence", []):
             sentences += _settle(entry, before, after)
-    _keep_derived(before, after)
+    _hold_ratio(after)
     reported = {sentence.split(":", 1)[0] for sentence in sentences}
     for path, was, now in _differences(before, after, "spec"):
         if path not in reported:
@@ -61,6 +64,24 @@ def _keeps_schedule(before: dict[str, Any], after: dict[str, Any]) -> bool:
     )
 
 
+def _keep_schedule(before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Leave the old floors in force, and say so of each."""
+    after["schedule"] = copy.deepcopy(before["schedule"])
+    if "evidence" not in after:
+        return
+    own = [one for one in before.get("evidence", []) if one["number"].startswith("schedule.")]
+    known = {one["number"] for one in own}
+    after["evidence"] = [
+        *(one for one in after["evidence"] if not one["number"].startswith("schedule.")),
+        *copy.deepcopy(own),
+        *(
+            {"number": path, "value": count, "status": "ok", "method": KEPT}
+            for path, count in numbers_of({"schedule": after["schedule"]})
+            if path not in known
+        ),
+    ]
+
+
 def _question(spec: dict[str, Any]) -> tuple[Any, ...]:
     """Give what makes numbers comparable: the same signals under the same objectives."""
     signals = [spec["signal"], *(pool.get("signal", {}) for pool in spec["pools"].values())]
@@ -72,8 +93,8 @@ def _settle(entry: dict[str, Any], before: dict[str, Any], after: dict[str, Any]
     """Keep or move the one number that `entry` is about."""
     path = entry["number"]
     was, now = _at(before, path), _at(after, path)
-    if was is None or now is None or was == now:
-        return []
+    if was is None or now is None or was == now or "low" not in entry:
+        return []  # without an estimate there is nothing to settle by
     low, high = entry.get("low"), entry.get("high")
     if entry["status"] == "lower_bound" and now < was:
         _put(after, path, was)
@@ -97,8 +118,12 @@ def _keep_derived(before: dict[str, Any], after: dict[str, Any]) -> None:
         was, now = _at(before, path), _at(after, path)
         if was is not None and now is not None and abs(now - was) <= DERIVED_SLACK * was:
             _put(after, path, was)
+
+
+def _hold_ratio(after: dict[str, Any]) -> None:
+    """Have the band contain the ratio, whichever of them stayed."""
     ratio = after.get("ratio")
-    if ratio is not None:  # the band contains the ratio, whichever of them stayed
+    if ratio is not None:
         ratio["min"] = min(ratio["min"], ratio["prefillPerDecode"])
         ratio["max"] = max(ratio["max"], ratio["prefillPerDecode"])
 

@@ -139,10 +139,16 @@ def _weight(estimate: Estimate) -> str:
 def _only(found: Explanation, measure: str) -> Explanation:
     names = {number.measure for number in found.numbers}
     others = (measure, ALSO_CALLED.get(measure, measure), f"policy.{measure}")
-    measure = next((name for name in others if name in names), measure)
-    if measure not in names:
+    asked = next((name for name in others if name in names), "")
+    kept = tuple(
+        number
+        for number in found.numbers
+        if number.measure == asked
+        # maxStepRatio alone is that of every pool and direction.
+        or (not asked and number.measure.split(".")[-1] == measure)
+    )
+    if not kept:
         raise unknown_name("--measure", "measure", measure, names)
-    kept = tuple(number for number in found.numbers if number.measure == measure)
     return Explanation(found.service, found.signal, found.origin, kept)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from signalstudy.evidence.pooling import pool_evidence
-from signalstudy.policy.draft import draft_policy
-from signalstudy.policy.pools import draft_pool
+from signalstudy.policy.draft import draft_policy, scale_in_tolerance
+from signalstudy.policy.guards import draft_guards
+from signalstudy.policy.pools import draft_pool, scale_in_cooldown, scale_out_cooldown
+from signalstudy.policy.schedule import draft_schedule
+from signalstudy.policy.window import signal_window_seconds
 from signalstudy.threshold.capacity import fit_capacity
 from signalstudy.threshold.drift import measure_drift
 from signalstudy.threshold.fit import draft_target
@@ -53,21 +57,29 @@ def formula_of(function: Callable[..., Any]) -> str:
 
 
 FORMULAS = {
-    "proportional": formula_of(draft_target),
-    "threshold.headroom": formula_of(estimate_headroom),
-    "threshold.drift": formula_of(measure_drift),
-    "threshold.horizon": formula_of(estimate_horizon),
-    "threshold": formula_of(fit_capacity),
-    "ratio.fixedCost": formula_of(fixed_ratio_cost),
-    "ratio": formula_of(fit_pd_ratio),
+    "proportional.scaleOutTolerance": formula_of(tolerance_ratio),
+    "proportional.scaleInTolerance": formula_of(scale_in_tolerance),
+    "*argetPerReplica*": formula_of(draft_target),
+    "threshold.headroom*": formula_of(estimate_headroom),
+    "threshold.drift*": formula_of(measure_drift),
+    "threshold.horizon*": formula_of(estimate_horizon),
+    "threshold*": formula_of(fit_capacity),
+    "ratio.fixedCost*": formula_of(fixed_ratio_cost),
+    "ratio*": formula_of(fit_pd_ratio),
     "schedule": formula_of(measure_rhythm),
+    "schedule.*": formula_of(draft_schedule),
+    "guards.*.windowSeconds": formula_of(signal_window_seconds),
+    "*signal.windowSeconds": formula_of(signal_window_seconds),
+    "guards.*": formula_of(draft_guards),
     "tokenMix": formula_of(measure_token_mix),
-    "dynamo": formula_of(planner_thresholds),
-    "rayServe": formula_of(ongoing_requests),
-    "pools": formula_of(draft_pool),
-    "": formula_of(draft_policy),
+    "dynamo*": formula_of(planner_thresholds),
+    "rayServe*": formula_of(ongoing_requests),
+    "pools.*.scaleOut.cooldownSeconds": formula_of(scale_out_cooldown),
+    "pools.*.scaleIn.cooldownSeconds": formula_of(scale_in_cooldown),
+    "pools.*": formula_of(draft_pool),
+    "*": formula_of(draft_policy),
 }
-"""Where the numbers of a policy's evidence come from, by how their names begin."""
+"""Where the numbers of a policy's evidence come from, by their names; the first that fits."""
 
 
 def fitted_numbers(study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
@@ -99,7 +111,7 @@ def fitted_numbers(study: ServiceStudy, ranked: RankedSignal) -> list[Number]:
         numbers.append(Number("target", question, formula_of(draft_target), target))
     numbers += [
         Number(
-            f"capacity_spread_ratio: {drift.over}",
+            f"spread_ratio: {drift.over}",
             f"How much more does a replica bear in the best {drift.over} than in the worst?",
             formula_of(measure_drift),
             drift.spread,
@@ -215,7 +227,7 @@ def _of_policy(study: ServiceStudy) -> Iterator[Number]:
         yield Number(
             f"policy.{entry['number']}",
             f"What stands in the policy, or behind it, as {entry['number']}?",
-            next(text for name, text in FORMULAS.items() if entry["number"].startswith(name)),
+            next(text for form, text in FORMULAS.items() if fnmatchcase(entry["number"], form)),
             Estimate(
                 entry["value"],
                 entry.get("low"),

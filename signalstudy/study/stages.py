@@ -66,8 +66,11 @@ def policies_text(study: Study, form: str = "table") -> str:
 
 def policy_rows(study: Study) -> list[dict[str, Any]]:
     """Give one row per number of a policy's evidence."""
+    columns = dict.fromkeys(
+        ("number", "value", "low", "high", "status", "effectiveObservations", "days", "method")
+    )
     return [
-        {"service": service.service} | row
+        {"service": service.service} | columns | row
         for service in study.services.values()
         if service.policy is not None
         for row in service.policy.document["spec"]["evidence"]

@@ -153,7 +153,7 @@ def unified() -> Drafting:
             signal="gpu_utilization_ratio",
             pool="unified",
             per_replica=known(0.82, 0.78, 0.85, status="lower_bound"),
-            target=known(0.61, 0.58, 0.64),
+            target=known(0.61, 0.58, 0.64, method="lower bound / (R (1 + tol))"),
             binding="e2e",
             max_observed=0.82,
             headroom_ratio=Estimate(1.16),

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from signalstudy.policy.draft import scale_in_tolerance
+from signalstudy.policy.origins import numbers_of
 from signalstudy.policy.schema import validate_policy
 from signalstudy.threshold.drift import PART_OF_DAY, Drift, PartCapacity
+from signalstudy.threshold.rhythm import DAY_KINDS, Rhythm
+from signalstudy.threshold.threshold import HardwareCapacity
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
@@ -189,6 +195,80 @@ def test_a_rough_service_name_changes_the_raw_label_and_nothing_else(disaggregat
 @pytest.mark.parametrize(("out", "into"), [(0.05, 0.2), (0.2, 0.2), (0.35, 0.35), (2.0, 0.9)])
 def test_scale_in_tolerates_at_least_as_much_as_scale_out(out, into):
     assert scale_in_tolerance(out) == into
+
+
+def scheduled(disaggregated):
+    """Give the study a rhythm that is worth floors."""
+    sure = dict.fromkeys(DAY_KINDS, np.repeat([4000.0, 20_000.0], 12))
+    rhythm = Rhythm(known_strength(), sure)
+    pools = {
+        name: replace(one, rhythm=rhythm if name == "decode" else None)
+        for name, one in disaggregated.pool_inputs.items()
+    }
+    return disaggregated.but(pool_inputs=pools)
+
+
+def known_strength():
+    return Estimate(0.95, 0.9, 0.97, method="planted")
+
+
+def mixed_hardware(disaggregated):
+    bears = disaggregated.threshold.per_replica
+    parts = tuple(
+        HardwareCapacity(name, "decode", "decode_tokens_per_second", 4.0, bears, bears, "tbt", 2e3)
+        for name in ("H20", "L20")
+    )
+    return disaggregated.but(threshold=replace(disaggregated.threshold, by_hardware=parts))
+
+
+def each_its_own(disaggregated):
+    moving = replace(disaggregated.pd_ratio, moves_too_much=True, note="The mix moves 3 times.")
+    return disaggregated.but(pd_ratio=moving)
+
+
+def as_it_is(drafting):
+    return drafting
+
+
+@pytest.mark.parametrize(
+    ("which", "change"),
+    [
+        ("unified", as_it_is),
+        ("disaggregated", as_it_is),
+        ("disaggregated", scheduled),
+        ("disaggregated", mixed_hardware),
+        ("disaggregated", each_its_own),
+    ],
+)
+def test_every_number_of_a_spec_says_how_it_was_got(which, change, request):
+    spec = change(request.getfixturevalue(which)).draft().document["spec"]
+    told = {entry["number"]: entry for entry in spec["evidence"]}
+    written = dict(numbers_of(spec))
+    assert set(written) - set(told) == set()
+    assert {path for path, value in written.items() if told[path]["value"] != value} == set()
+    assert [path for path in written if not told[path]["method"]] == []
+    assert len(written) >= (13 if which == "unified" else 30)
+    assert "pools.prefill.scaleOut.maxStepRatio" in told or which == "unified"
+
+
+def test_the_walk_of_a_spec_finds_every_number_but_those_that_describe_another(disaggregated):
+    spec = disaggregated.draft().document["spec"]
+    text = json.dumps({name: section for name, section in spec.items() if name != "evidence"})
+    described = re.findall(r'"(?:low|high|maxObserved)": [\d.]', text)
+    numbers = re.findall(r"[:\[,] (-?\d+(?:\.\d+)?)(?=[,}\]])", text)
+    assert len(dict(numbers_of(spec))) == len(numbers) - len(described)
+
+
+def test_what_the_user_says_and_what_is_a_default_are_told_apart(disaggregated):
+    entries = disaggregated.draft().document["spec"]["evidence"]
+    methods = {entry["number"]: entry["method"] for entry in entries}
+    said = "study.toml, [policy.pools.decode] "
+    assert methods["pools.decode.minReplicas"] == said + "min_replicas"
+    assert methods["pools.decode.maxReplicas"] == said + "max_replicas"
+    assert methods["pools.prefill.minReplicas"].startswith("a default")
+    assert methods["pools.prefill.maxReplicas"].startswith("1.5 x peak demand")
+    assert methods["signal.windowSeconds"] == "the range of its query"
+    assert methods["guards.0.windowSeconds"].startswith("a minute, or two steps")
 
 
 def drifting(high):

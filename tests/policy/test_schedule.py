@@ -77,5 +77,13 @@ def test_a_refit_moves_floors_only_where_they_moved():
 
 def test_floors_that_people_wrote_stay():
     written = [{**drafted()[0][0], "replicas": {"decode": 30}}]
-    kept, _ = refitted(policy_with(written, derived=False), policy_with(drafted()[0]))
+    new = policy_with(drafted()[0])
+    stale = {"number": "schedule.0.replicas.prefill", "value": 12, "status": "ok"}
+    new.document["spec"]["evidence"].append(stale)
+    kept, _ = refitted(policy_with(written, derived=False), new)
     assert kept.document["spec"]["schedule"] == written
+    told = [e for e in kept.document["spec"]["evidence"] if e["number"].startswith("schedule.")]
+    assert told == [
+        {"number": "schedule.0.replicas.decode", "value": 30, "status": "ok",
+         "method": "as it stood in the policy in force"}
+    ]  # fmt: skip

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from signalstudy.cli import commands
 from signalstudy.config import read_config
 from signalstudy.evidence.measures import MEASURES
+from signalstudy.policy.origins import numbers_of
 from signalstudy.study.explain import (
     explain,
     explain_study,
@@ -131,6 +132,30 @@ def test_every_number_of_study_json_and_of_the_policy_is_explained(ran):
 def test_a_number_is_found_by_the_name_it_has_where_it_stands(ran, asked, measure):
     (found,) = explain(*ran, SIGNAL, asked)
     assert [number.measure for number in found.numbers] == [measure]
+
+
+@pytest.mark.parametrize("last", ["maxStepRatio", "cooldownSeconds"])
+def test_a_number_of_every_pool_and_direction_is_found_by_its_last_word(ran, last):
+    (found,) = explain(*ran, SIGNAL, last)
+    assert {number.measure for number in found.numbers} == {
+        f"policy.pools.{pool}.{way}.{last}"
+        for pool in ("decode", "prefill")
+        for way in ("scaleIn", "scaleOut")
+    }
+    text = explanation_text([found])
+    if last == "maxStepRatio":
+        assert "chosen, not estimated: a tenth at once" in text
+    else:
+        assert "`T_prov(p95) + t90(signal) + w/2`" in text
+
+
+def test_every_number_written_in_the_policy_is_explained(ran):
+    (service,) = ran[0].services.values()
+    (found,) = explain(*ran, SIGNAL, None)
+    told = {number.measure: number for number in found.numbers}
+    written = [path for path, _ in numbers_of(service.policy.document["spec"])]
+    assert [path for path in written if f"policy.{path}" not in told] == []
+    assert [path for path in written if not told[f"policy.{path}"].estimate.method] == []
 
 
 def test_a_signal_of_the_gateway_is_explained_with_the_pool_whose_work_it_is(ran):
