@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.charge import Charge, charge
+from signalstudy.threshold.charge import HOME_POOL, Charge, charge
 from signalstudy.threshold.counts import gather_counts, work_name, work_of
 from signalstudy.threshold.exceedance import fit_exceedance
 from signalstudy.threshold.physics import physics_note
@@ -34,6 +34,7 @@ COUPLED_NOTE = (
     "Which pool makes this latency is left open: the number holds only at the P/D ratio and token "
     "mix of these data."
 )
+OUTPUT = "decode_tokens_per_second"
 SENTENCE_END = re.compile(r"(?<=[^\W\d]\.) ")
 SIMILAR_SHARE = 0.9
 """A lower bound this near below another objective's knee does not make that knee unknown."""
@@ -194,7 +195,8 @@ def _fit_one(
     if isinstance(charged, Estimate):
         return _Fitted(objective, charged)
     estimate, curve = fit_exceedance(charged.counts, objective, pool, role=timeline.role, seed=seed)
-    law = physics_note(timeline, pool, objective, estimate)
+    # the batch law speaks of output tokens: beside another unit it says nothing
+    law = physics_note(timeline, pool, objective, estimate) if work.signal == OUTPUT else ""
     note = " ".join(part for part in (estimate.note, charged.note, law) if part)
     return _Fitted(objective, replace(estimate, note=note), curve, charged.is_idle)
 
@@ -207,6 +209,9 @@ def charged_counts(
     An Estimate, without a number, says why there are none.
     """
     slo = best_counts(timeline, objective)
+    home = HOME_POOL[objective.signal]
+    if slo is None and pool != home and home in timeline.pools:
+        return None  # what cannot be judged is missing where that latency is made
     if slo is None:
         return unidentified(
             f"No counts of requests over {objective.at_most_seconds:g} s of {objective.signal} "
