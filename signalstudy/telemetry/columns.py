@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ INTEGERS = frozenset(
         "UBIGINT",
     ]
 )
+YEAR_LAST = re.compile(r"\s*\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b")
 TIME_COLUMNS = ("timestamp", "arrived_at")
 EARLIEST_MS, LATEST_MS = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999
 # An epoch in seconds stays below 1e11 until the year 5138; each finer unit is 1000 times more.
@@ -82,9 +84,10 @@ def time_column(relation: duckdb.DuckDBPyRelation, column: str, place: str) -> T
 
 
 def _no_time(place: str, column: str, shown: object) -> TableError:
+    why = ": whether day or month comes first is not told" if YEAR_LAST.match(str(shown)) else ""
     return TableError(
-        f"{place}: column {column!r} holds {str(shown)[:80]!r}, which is no time. "
-        "Times are ISO 8601 or seconds since 1970."
+        f"{place}: column {column!r} holds {str(shown)[:80]!r}, which is no time{why}. "
+        "Times are ISO 8601 (2026-03-04T00:00:00Z) or seconds since 1970."
     )
 
 

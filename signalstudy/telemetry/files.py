@@ -120,6 +120,8 @@ def _open(
             union_by_name=True,
             sample_size=-1,
             all_varchar=as_text,
+            # Times stay text: the engine would choose between day and month first by itself.
+            auto_type_candidates=["NULL", "BOOLEAN", "BIGINT", "DOUBLE", "VARCHAR"],
         )
     except (duckdb.Error, OSError) as error:
         if "sniffing" in str(error):
