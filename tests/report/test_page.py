@@ -103,5 +103,5 @@ def test_what_a_replica_bears_part_by_part_is_a_table_and_a_sentence(studies):
     assert sentence == (
         "decode, decode_tokens_per_second: By part of the day it drifts: by 1.26 times (1.12 to "
         "1.42) from 1900 a replica (12:00 to 18:00 UTC) to 2400 a replica (00:00 to 06:00 UTC, "
-        "with 12 replicas)."
+        "replicas 12)."
     )

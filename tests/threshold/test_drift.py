@@ -86,7 +86,7 @@ def test_a_drift_over_the_day_is_found_with_its_size_and_its_place(by_hour):
     parts = {one.part: one.per_replica for one in drift.parts}
     assert parts[AFTERNOON].value == pytest.approx(0.8 * KNEE, rel=0.04)
     assert drift.worst.part == AFTERNOON
-    assert f"({AFTERNOON}, with 3 replicas)" in drift.sentence()
+    assert f"({AFTERNOON}, replicas 3)" in drift.sentence()
     assert "it drifts" in drift.sentence()
     # A night that never comes near its knee tells nothing, and says so.
     assert parts["00:00 to 06:00 UTC"].status == "lower_bound"
@@ -142,6 +142,13 @@ def test_a_target_above_all_that_a_part_bears_is_a_warning(steady):
         said = drift_warnings(replace(threshold, drifts=(found,)))
         assert set(said) == (set() if part is None else {"decode"})
         assert part is None or f"worst part of the day, {part}" in said["decode"]
+
+
+@pytest.mark.parametrize(("replicas", "said"), [(1.0, "Raise minReplicas"), (3.0, "by itself")])
+def test_a_part_of_few_replicas_asks_for_more_of_them(replicas, said):
+    found = drift(Estimate(900.0, 800.0, 1000.0), Estimate(500.0, 400.0, 600.0))
+    parts = (found.parts[0], replace(found.parts[1], replicas=replicas))
+    assert said in replace(found, parts=parts).warning(Estimate(700.0))
 
 
 def test_the_same_record_gives_the_same_drift(by_hour):
