@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from signalstudy.threshold.bootstrap import Blocks
 
     Floats = NDArray[np.float64]
-    Booleans = NDArray[np.bool_]
 
 STEP_RATIO = 1.07
 """Between neighbours of the grid: a target that is a twentieth off costs about as much."""
@@ -47,7 +46,7 @@ LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
 """The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
 LONGEST_SECONDS = 7 * 86400.0
 DRAWS = 500
-SAFE_QUANTILE, QUANTILES = 0.05, (0.025, 0.975)
+QUANTILES = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +64,15 @@ class _Grid:
 
 @dataclass(frozen=True, slots=True)
 class _Tried:
-    """What the lanes came to: GPU-hours (lanes,), and share of requests kept by (draws, lanes)."""
+    """What the lanes came to: GPU-hours and share of requests kept (lanes,).
+
+    `drawn` (draws, lanes): that share when blocks of time are drawn again.
+    """
 
     gpu_hours: Floats
     kept: Floats
+    drawn: Floats
     blocks: Blocks
-
-    def keeps(self, asked: float, quantile: float = SAFE_QUANTILE) -> Booleans:
-        """Say which lanes keep what is asked in all but `quantile` of the draws."""
-        return np.asarray(np.quantile(self.kept, quantile, axis=0) >= asked)
 
 
 def tune_headrooms(
@@ -82,10 +81,9 @@ def tune_headrooms(
     """Give the ramp factor of each pool by replay; empty where the formula's serves as well.
 
     The cheapest combination that keeps `asked_attainment` of the requests (0.99, or more where the
-    objectives ask it), in the lower 95 % bound over blocks of time. Where that is dearer than the
-    formula's, or none does, the formula's stands if it keeps the share that the objectives name;
-    else the cheapest that does so much. At least 1: no replica is meant to rest above its
-    capacity's safe bound.
+    objectives ask it). Where that is dearer than the formula's, or none does, the formula's stands
+    if it keeps the share that the objectives name; else the cheapest that does so much. At least 1:
+    no replica is meant to rest above its capacity's safe bound.
 
     `studied` needs a policy. `users_maximum`: pools whose maxReplicas the user gave; that of the
     others grows with the ramp factor. Raises SignalStudyError where the study cannot be replayed.
@@ -103,7 +101,7 @@ def tune_headrooms(
     named = min(one.objective.quantile for one in grounds.objectives)
     best = _cheapest(tried, grid, asked)
     if best is None or tried.gpu_hours[best] > tried.gpu_hours[0]:
-        if tried.keeps(named)[0]:
+        if tried.kept[0] >= named:
             return {}
         if best is None:
             best, asked = _cheapest(tried, grid, named), named
@@ -117,7 +115,7 @@ def tune_headrooms(
             effective_observations=tried.blocks.count,
             days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
             method=f"of {grid.at.shape[0]} combinations replayed the cheapest that keeps {asked:g} "
-            f"of the requests, in the lower 95 % bound over {tried.blocks.counted()}",
+            f"of the requests; interval over {tried.blocks.counted()}",
         )
         for pool in grid.steps
     }
@@ -192,19 +190,23 @@ def _try(controller: Controller, grounds: Grounds, grid: _Grid, seed: int) -> _T
         part = drawn.part(slice(begin, begin + room))
         journey = run_lanes(controller, grounds, part, start)
         hours.append(score(grounds, part, journey.pools, drain).gpu_hours)
-        missed = late_shares(grounds, part, journey.pools) * weights
+        late = late_shares(grounds, part, journey.pools) * weights
         if blocks is None:
             blocks = choose_blocks(
-                grounds.time_seconds, grounds.step_seconds, missed[0], role="production"
+                grounds.time_seconds, grounds.step_seconds, late[0], role="production"
             )
             begins = np.flatnonzero(np.diff(blocks.of_row, prepend=-1))
-        sums.append(np.add.reduceat(missed, begins, axis=1))
+        sums.append(np.add.reduceat(late, begins, axis=1))
     assert blocks is not None  # noqa: S101 - there is a lane 0; for the type checker
     counted = np.add.reduceat(weights, begins)
-    drawn_blocks = blocks.weights(DRAWS, np.random.default_rng(seed))
+    missed, drawn_blocks = np.concatenate(sums), blocks.weights(DRAWS, np.random.default_rng(seed))
     requests = np.maximum(drawn_blocks @ counted, np.finfo(float).tiny)
-    kept = 1.0 - drawn_blocks @ np.concatenate(sums).T / requests[:, None]
-    return _Tried(np.concatenate(hours), kept, blocks)
+    return _Tried(
+        np.concatenate(hours),
+        1.0 - missed.sum(axis=1) / counted.sum(),
+        1.0 - drawn_blocks @ missed.T / requests[:, None],
+        blocks,
+    )
 
 
 def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
@@ -212,7 +214,7 @@ def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
 
     A closed loop answers in jumps: a lane among others that fail keeps it by chance.
     """
-    enough = tried.keeps(asked)
+    enough = tried.kept >= asked
     lane_of = {tuple(place): lane for lane, place in enumerate(grid.at.tolist())}
     sound = []
     for lane in np.flatnonzero(enough).tolist():
@@ -236,7 +238,7 @@ def _interval(pool: str, best: int, grid: _Grid, tried: _Tried, asked: float) ->
     lanes = np.flatnonzero(same.all(axis=1) & (grid.at[:, position] >= 0))
     value = float(grid.ramps[pool][best])
     low, high = (
-        min(grid.ramps[pool][lanes][tried.keeps(asked, quantile)[lanes]], default=value)
-        for quantile in QUANTILES[::-1]
+        min(grid.ramps[pool][lanes][share >= asked], default=value)
+        for share in np.quantile(tried.drawn[:, lanes], QUANTILES[::-1], axis=0)
     )
     return Estimate(value, low=min(float(low), value), high=max(float(high), value))
