@@ -206,7 +206,9 @@ def _signal(
         "name": target.signal,
         "kind": target.kind,
         "perReplicaOf": counted_on,
-        "windowSeconds": signal_window_seconds(query, study.step_seconds),
+        "windowSeconds": signal_window_seconds(
+            query, study.step_seconds, wished_seconds=study.signal_window_seconds
+        ),
         "promql": query,
     }
     return {key: value for key, value in signal.items() if value}

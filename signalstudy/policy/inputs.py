@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from signalstudy.policy.window import SHORTEST_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,6 +19,7 @@ class StudyFacts:
     """Where the numbers come from.
 
     `start`, `end`, `generated_at` are ISO 8601 UTC; `fingerprint` names the content of the sources.
+    `signal_window_seconds`: over how long the driving signal is averaged, where no query says.
     """
 
     fingerprint: str
@@ -27,6 +30,7 @@ class StudyFacts:
     step_seconds: float
     valid_days: int = 30
     study_name: str = ""
+    signal_window_seconds: float = SHORTEST_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

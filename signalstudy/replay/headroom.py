@@ -1,9 +1,10 @@
 """Headroom by replay: the ramp factors whose policy costs least and still keeps what is asked.
 
 The formula's ramp factor (threshold.ramp) depends on the width of its bins: at 10, 60 and 300 s one
-day gave 5.2, 1.8 and 1.3. So every combination of the pools' ramp factors on a grid is replayed on
-the study's own demand, in the closed loop and through the same queues as any policy, and the replay
-decides (methods 9).
+day gave 5.2, 1.8 and 1.3. And a longer window of the signal is later but trembles less, so that its
+tolerance is smaller. So every combination of a window and of the pools' ramp factors on a grid is
+replayed on the study's own demand, in the closed loop and through the same queues as any policy,
+and the replay decides (methods 9).
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from signalstudy.policy.decide import decide
-from signalstudy.policy.rules import compile_policy
+from signalstudy.policy.draft import scale_in_tolerance
+from signalstudy.policy.rules import STALE_AFTER_WINDOWS, compile_policy
 from signalstudy.replay.controller import LANE, policy_controller
 from signalstudy.replay.draws import draw
 from signalstudy.replay.grounds import lay_grounds
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from signalstudy.policy.rules import PoolRule, Rules
+    from signalstudy.policy.rules import PoolRule, Rules, SignalRule
     from signalstudy.policy.state import Observation, State
     from signalstudy.replay.controller import Controller, Decide
     from signalstudy.replay.grounds import Grounds, Studied
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_RATIO = 1.07
+STEP_RATIO = 1.08
 """Between neighbours of the grid: a target that is a twentieth off costs about as much."""
 LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
 """The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
@@ -75,50 +77,101 @@ class _Tried:
     blocks: Blocks
 
 
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What the replay bears out: ramp factors by pool, and the window they go with.
+
+    No ramp factors: what was drafted serves as well.
+    """
+
+    headrooms: dict[str, Estimate]
+    window_seconds: float
+
+
 def tune_headrooms(
-    studied: Studied, *, users_maximum: Collection[str] = (), seed: int = 0
-) -> dict[str, Estimate]:
-    """Give the ramp factor of each pool by replay; empty where the formula's serves as well.
+    studied: Studied,
+    *,
+    tolerances: Mapping[float, float] | None = None,
+    users_maximum: Collection[str] = (),
+    seed: int = 0,
+) -> Tuned:
+    """Tune the ramp factor of each pool, and the window of the signal, by replay.
 
     The cheapest combination that keeps `asked_attainment` of the requests (0.99, or more where the
     objectives ask it). Where that is dearer than the formula's, or none does, the formula's stands
     if it keeps the share that the objectives name; else the cheapest that does so much. At least 1:
     no replica is meant to rest above its capacity's safe bound.
 
-    `studied` needs a policy. `users_maximum`: pools whose maxReplicas the user gave; that of the
-    others grows with the ramp factor. Raises SignalStudyError where the study cannot be replayed.
+    `studied` needs a policy. `tolerances`: the scaleOutTolerance that goes with a window in
+    seconds; the drafted window has the drafted one. `users_maximum`: pools whose maxReplicas the
+    user gave; that of the others grows with the ramp factor. Raises SignalStudyError where the
+    study cannot be replayed.
     """
     policy = studied.policy
     assert policy is not None  # noqa: S101 - as said above; for the type checker
     grounds = busiest_part(lay_grounds(studied), LONGEST_SECONDS)
-    grid = _grid_of(studied, compile_policy(policy))
-    controller = replace(
-        policy_controller(policy, grounds), decide=_by_lane(compile_policy(policy), grid,
-                                                            users_maximum)
-    )  # fmt: skip
-    tried = _try(controller, grounds, grid, seed)
+    rules, controller = compile_policy(policy), policy_controller(policy, grounds)
+    drafted = float(policy.document["spec"]["signal"]["windowSeconds"])
+    grid = _grid_of(studied, rules)
+    tried: dict[float, _Tried] = {}
+    for window, tolerance in {drafted: rules.scale_out_tolerance, **(tolerances or {})}.items():
+        decides = _by_lane(_over(rules, window - drafted, tolerance), grid, users_maximum)
+        reads = tuple(replace(one, window_seconds=window) for one in controller.reads)
+        tried[window] = _try(replace(controller, reads=reads, decide=decides), grounds, grid, seed)
     asked = grounds.asked_attainment
     named = min(one.objective.quantile for one in grounds.objectives)
-    best = _cheapest(tried, grid, asked)
-    if best is None or tried.gpu_hours[best] > tried.gpu_hours[0]:
-        if tried.kept[0] >= named:
-            return {}
+    best = _cheapest_of_all(tried, grid, asked)
+    first = tried[drafted]
+    if best is None or tried[best[0]].gpu_hours[best[1]] > first.gpu_hours[0]:
+        if first.kept[0] >= named:
+            return Tuned({}, drafted)
         if best is None:
-            best, asked = _cheapest(tried, grid, named), named
-    if best is None or best == 0:
-        return {}
-    return {
+            best, asked = _cheapest_of_all(tried, grid, named), named
+    if best is None or best == (drafted, 0):
+        return Tuned({}, drafted)
+    window, lane = best
+    chosen = tried[window]
+    headrooms = {
         pool: replace(
-            _interval(pool, best, grid, tried, asked),
+            _interval(pool, lane, grid, chosen, asked),
             note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
-            f"{tried.gpu_hours[0]:.4g} GPU-hours and this one {tried.gpu_hours[best]:.4g}.",
-            effective_observations=tried.blocks.count,
+            f"{first.gpu_hours[0]:.4g} GPU-hours and this one {chosen.gpu_hours[lane]:.4g}.",
+            effective_observations=chosen.blocks.count,
             days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
-            method=f"of {grid.at.shape[0]} combinations replayed the cheapest that keeps {asked:g} "
-            f"of the requests; interval over {tried.blocks.counted()}",
+            method=f"of {len(tried) * grid.at.shape[0]} combinations replayed the cheapest that "
+            f"keeps {asked:g} of the requests; interval over {chosen.blocks.counted()}",
         )
         for pool in grid.steps
     }
+    return Tuned(headrooms, window)
+
+
+def _over(rules: Rules, longer_seconds: float, tolerance: float) -> Rules:
+    """Give the rules with a longer window, as they are drafted with its tolerance."""
+    times = (1.0 + rules.scale_out_tolerance) / (1.0 + tolerance)
+
+    def moved(signal: SignalRule | None) -> SignalRule | None:
+        if signal is None:
+            return None
+        return replace(
+            signal,
+            target_per_replica=signal.target_per_replica * times,
+            stale_after_seconds=signal.stale_after_seconds + STALE_AFTER_WINDOWS * longer_seconds,
+        )
+
+    return replace(
+        rules,
+        scale_out_tolerance=tolerance,
+        scale_in_tolerance=scale_in_tolerance(tolerance),
+        pools=tuple(
+            replace(
+                rule,
+                signal=moved(rule.signal),
+                scale_out_cooldown_seconds=rule.scale_out_cooldown_seconds + longer_seconds / 2.0,
+            )
+            for rule in rules.pools
+        ),
+    )
 
 
 def _grid_of(studied: Studied, rules: Rules) -> _Grid:
@@ -207,6 +260,18 @@ def _try(controller: Controller, grounds: Grounds, grid: _Grid, seed: int) -> _T
         1.0 - drawn_blocks @ missed.T / requests[:, None],
         blocks,
     )
+
+
+def _cheapest_of_all(
+    tried: Mapping[float, _Tried], grid: _Grid, asked: float
+) -> tuple[float, int] | None:
+    """Give window and lane of the cheapest that keeps `asked`."""
+    found = [
+        (one.gpu_hours[lane], window, lane)
+        for window, one in tried.items()
+        if (lane := _cheapest(one, grid, asked)) is not None
+    ]
+    return min(found)[1:] if found else None
 
 
 def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:

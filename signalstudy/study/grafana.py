@@ -41,15 +41,16 @@ def signal_promql(
     *,
     step_seconds: float,
     known: KnownLabels | None = None,
+    window_seconds: float = SHORTEST_WINDOW_SECONDS,
 ) -> str:
     """Give a query for one signal of one pool, "" where it was made of no series of Prometheus.
 
-    A rate looks back two samples, a minute at least. Labels are told apart as study.toml says; with
-    `known` as in the data, "" where those do not tell the pool.
+    A rate looks back `window_seconds`, two samples at least. Labels are told apart as study.toml
+    says; with `known` as in the data, "" where those do not tell the pool.
     """
     if series.name in (stated := stated_queries(config)):
         return stated[series.name]
-    window = max(SHORTEST_WINDOW_SECONDS, 2.0 * max(step_seconds, series.scrape_seconds))
+    window = max(window_seconds, 2.0 * max(step_seconds, series.scrape_seconds))
     aggregation = "avg" if series.kind == "intensive" else "sum"
     asked = _Asked(series.name, aggregation, f"[{window:.0f}s]")
     own = next((one for one in config.signals if one.name == series.name), None)

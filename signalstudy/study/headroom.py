@@ -3,45 +3,77 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from signalstudy.replay.headroom import tune_headrooms
+from signalstudy.study.grafana import stated_queries
 from signalstudy.study.policy import policy_of
 from signalstudy.threshold.fit import with_headrooms
+from signalstudy.threshold.tolerance import noise_ratio, tolerance_ratio
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from signalstudy.config import StudyConfig
     from signalstudy.study.study import ServiceStudy
     from signalstudy.telemetry.telemetry import Telemetry
-    from signalstudy.vocabulary.estimate import Estimate
+
+WINDOWS_SECONDS = (60.0, 120.0, 180.0)
+"""What a signal may be averaged over; a rate over more is later than a start-up."""
 
 
 def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> ServiceStudy:
     """Give the study with its policy, and with threshold and P/D ratio as the policy has them.
 
-    The first draft has the formula's ramp factors. It is replayed on the study's own demand with
-    others, and drafted anew where others serve better.
+    The first draft has the formula's ramp factors and a window of a minute. It is replayed on the
+    study's own demand with others, and drafted anew where others serve better.
     """
-    drafted = _drafted(study, config, telemetry)
-    headrooms = _replayed(drafted, config)
-    if not headrooms:
-        return drafted
-    threshold, pd_ratio = with_headrooms(study.threshold, headrooms, study.timeline)
-    return _drafted(replace(study, threshold=threshold, pd_ratio=pd_ratio), config, telemetry)
-
-
-def _drafted(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> ServiceStudy:
     policy, note = policy_of(study, config, telemetry)
-    return replace(study, policy=policy, policy_note=note)
-
-
-def _replayed(study: ServiceStudy, config: StudyConfig) -> dict[str, Estimate]:
-    """Tune the ramp factors; none where there is no policy, or no production to replay."""
-    if study.policy is None or study.timeline is None or study.timeline.role != "production":
-        return {}
-    given = {str(name) for name, pool in config.policy.pools.items() if pool.max_replicas}
+    drafted = replace(study, policy=policy, policy_note=note)
+    if policy is None or study.timeline is None or study.timeline.role != "production":
+        return drafted
+    tolerances = _tolerances(study, config, policy.document["spec"]["signal"])
     try:
-        return tune_headrooms(study, users_maximum=given, seed=config.study.seed)
+        tuned = tune_headrooms(
+            drafted,
+            tolerances=tolerances,
+            users_maximum={str(n) for n, pool in config.policy.pools.items() if pool.max_replicas},
+            seed=config.study.seed,
+        )
     except (NotEnoughDataError, ConfigurationError):
-        return {}  # what cannot be replayed keeps the formula's
+        return drafted  # what cannot be replayed keeps the formula's
+    if not tuned.headrooms:
+        return drafted
+    threshold, pd_ratio = with_headrooms(
+        study.threshold,
+        tuned.headrooms,
+        study.timeline,
+        tolerance_ratio=tolerances.get(tuned.window_seconds),
+    )
+    moved = replace(study, threshold=threshold, pd_ratio=pd_ratio)
+    policy, note = policy_of(moved, config, telemetry, window_seconds=tuned.window_seconds)
+    return replace(moved, policy=policy, policy_note=note)
+
+
+def _tolerances(
+    study: ServiceStudy, config: StudyConfig, signal: Mapping[str, Any]
+) -> dict[float, float]:
+    """Give the tolerance of each longer window; none where a query of the user's says its own."""
+    best, timeline = study.ranking.best, study.timeline
+    if best is None or timeline is None or signal["name"] in stated_queries(config):
+        return {}
+    series = timeline.pools[best.pool].signals[best.signal]
+    ready = timeline.pools[study.threshold.pool].ready_replicas
+    replicas = float(np.nanmedian(ready)) if np.isfinite(ready).any() else None
+    return {
+        window: tolerance_ratio(
+            noise_ratio(series.values, timeline.step_seconds, window_seconds=window),
+            replicas,
+            window_seconds=window,
+        )
+        for window in WINDOWS_SECONDS
+        if window > signal["windowSeconds"]
+    }

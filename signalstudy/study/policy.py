@@ -12,6 +12,7 @@ import numpy as np
 from signalstudy.policy.draft import draft_policy, scale_in_tolerance
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
 from signalstudy.policy.trail import trail_entry
+from signalstudy.policy.window import SHORTEST_SECONDS
 from signalstudy.scalers.promql import alive, one_value
 from signalstudy.study.grafana import signal_promql, stated_queries
 from signalstudy.study.matchers import known_labels
@@ -40,9 +41,16 @@ FEWEST_STARTUPS = 3
 
 
 def policy_of(
-    study: ServiceStudy, config: StudyConfig, telemetry: Telemetry
+    study: ServiceStudy,
+    config: StudyConfig,
+    telemetry: Telemetry,
+    *,
+    window_seconds: float = SHORTEST_SECONDS,
 ) -> tuple[Policy | None, str]:
-    """Draft the policy of a service; where none can be drafted give the sentence that says why."""
+    """Draft the policy of a service; where none can be drafted give the sentence that says why.
+
+    `window_seconds`: over how long its signal is averaged, where no query of the user's says.
+    """
     try:
         policy = draft_policy(
             service=study.service,
@@ -53,8 +61,8 @@ def policy_of(
             objectives=study.objectives,
             provisioning=_provisioning(study, config),
             pool_inputs=_pool_inputs(study, config),
-            study=_facts(study, config, telemetry),
-            promql=given_queries(study, config, telemetry),
+            study=_facts(study, config, telemetry, window_seconds),
+            promql=given_queries(study, config, telemetry, window_seconds=window_seconds),
         )
     except NotEnoughDataError as error:
         return None, str(error)
@@ -79,12 +87,19 @@ def _with_planner(policy: Policy, study: ServiceStudy) -> Policy:
     return replace(policy, document=document)
 
 
-def given_queries(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> dict[str, str]:
+def given_queries(
+    study: ServiceStudy,
+    config: StudyConfig,
+    telemetry: Telemetry,
+    *,
+    window_seconds: float = SHORTEST_SECONDS,
+) -> dict[str, str]:
     """Give queries by POOL.SIGNAL, safe for a scaler: one value while a target is up, else none.
 
     Those that study.toml names, where they tell one pool of the only service: elsewhere labels tell
     them apart, and as they stand they would add up. Else of the metrics in the data, where these
-    came from Prometheus and their labels tell the pool.
+    came from Prometheus and their labels tell the pool. `window_seconds`: of what may drive;
+    latencies, which guard, look back a minute.
     """
     timeline = study.timeline
     if timeline is None:
@@ -99,7 +114,13 @@ def given_queries(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry
         else:
             step = timeline.step_seconds
             query = signal_promql(
-                series, pool, study.service, config, step_seconds=step, known=known
+                series,
+                pool,
+                study.service,
+                config,
+                step_seconds=step,
+                known=known,
+                window_seconds=SHORTEST_SECONDS if signal.endswith("_seconds") else window_seconds,
             )
         if query:
             found[f"{pool}.{signal}"] = one_value(query, _together(series), alive(query))
@@ -113,7 +134,9 @@ def _together(series: SignalSeries) -> str:
     return "max" if series.name.endswith("_seconds") else "avg"
 
 
-def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> StudyFacts:
+def _facts(
+    study: ServiceStudy, config: StudyConfig, telemetry: Telemetry, window_seconds: float
+) -> StudyFacts:
     timeline = study.timeline
     # A policy is dated by its data, so that the same data give the same file.
     start, end = (
@@ -129,6 +152,7 @@ def _facts(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> St
         tool_version=tool_version(),
         step_seconds=timeline.step_seconds if timeline is not None else 0.0,
         study_name=config.study.name,
+        signal_window_seconds=window_seconds,
     )
 
 

@@ -136,18 +136,24 @@ def _with_note(capacity: Capacity, note: str) -> Capacity:
 
 
 def with_headrooms(
-    threshold: Threshold, headrooms: Mapping[str, Estimate], timeline: Timeline | None
+    threshold: Threshold,
+    headrooms: Mapping[str, Estimate],
+    timeline: Timeline | None,
+    *,
+    tolerance_ratio: float | None = None,
 ) -> tuple[Threshold, PdRatio]:
     """Give targets and P/D ratio as they are with other ramp factors, by pool.
 
     `timeline`: production, else the pressure test, whose token mix the ratio takes.
+    `tolerance_ratio`: that of another window; None: it stays.
     """
     ramps = {**threshold.pool_headrooms, **headrooms}
-    tolerance = threshold.tolerance_ratio
+    tolerance = threshold.tolerance_ratio if tolerance_ratio is None else tolerance_ratio
     moved = replace(
         threshold,
         target=draft_target(threshold.per_replica, ramps[threshold.pool], tolerance),
         headroom_ratio=ramps[threshold.pool],
+        tolerance_ratio=tolerance,
         by_hardware=tuple(
             replace(one, target=draft_target(one.per_replica, ramps[one.pool], tolerance))
             for one in threshold.by_hardware

@@ -42,7 +42,7 @@ def jumps(factor: float) -> np.ndarray:
 
 def test_slow_demand_gives_back_the_room_that_the_formula_asked_for():
     service = unified(planted.day(4000.0, 0.5), 1.6)
-    ramp = tune_headrooms(service)["unified"]
+    ramp = tune_headrooms(service).headrooms["unified"]
     assert ramp.value < 1.3
     assert ramp.low <= ramp.value <= ramp.high
     mine, formula = replayed(service, ramp.value), replayed(service, 1.6)
@@ -54,7 +54,7 @@ def test_slow_demand_gives_back_the_room_that_the_formula_asked_for():
 
 def test_demand_that_jumps_gets_the_room_that_the_formula_missed():
     service = unified(jumps(1.6), 1.0)
-    ramp = tune_headrooms(service)["unified"]
+    ramp = tune_headrooms(service).headrooms["unified"]
     assert ramp.value == pytest.approx(1.6 / (1.0 + TOLERANCE), rel=0.15)
     assert replayed(service, 1.0).slo_attainment_ratio.value < 0.97
     assert replayed(service, ramp.value).slo_attainment_ratio.value >= 0.99
@@ -65,12 +65,12 @@ def test_the_formulas_stands_where_it_is_cheaper_and_keeps_what_the_objectives_n
     kept = replayed(service, 1.0).slo_attainment_ratio.value
     assert 0.9 < kept < 0.99
     loose = service.but(objectives=(type(planted.TTFT)("ttft", 0.9, 1.0),))
-    assert tune_headrooms(loose) == {}
-    assert tune_headrooms(service)["unified"].value > 1.0
+    assert tune_headrooms(loose).headrooms == {}
+    assert tune_headrooms(service).headrooms["unified"].value > 1.0
 
 
 def test_what_nothing_keeps_is_left_to_the_formula():
-    assert tune_headrooms(unified(jumps(6.0), 1.2)) == {}
+    assert tune_headrooms(unified(jumps(6.0), 1.2)).headrooms == {}
 
 
 def test_each_pool_gets_its_own():
@@ -84,7 +84,7 @@ def test_each_pool_gets_its_own():
     policy = planted.split_policy(target=2000.0 / (1.3 * 1.1), ratio=1.0)
     found = tune_headrooms(
         with_ramps(service.but(timeline=timeline), policy, prefill=1.3, decode=1.3)
-    )
+    ).headrooms
     assert found["prefill"].value > 1.2
     assert found["decode"].value < 1.1
 
@@ -92,8 +92,27 @@ def test_each_pool_gets_its_own():
 def test_a_users_maximum_is_not_exceeded_to_try_more_room():
     # With more than six replicas the jumps are borne, with six nothing keeps them.
     service = unified(jumps(1.6), 1.05, most=6)
-    assert tune_headrooms(service, users_maximum={"unified"}) == {}
-    assert tune_headrooms(service)["unified"].value > 1.2
+    assert tune_headrooms(service, users_maximum={"unified"}).headrooms == {}
+    assert tune_headrooms(service).headrooms["unified"].value > 1.2
+
+
+def test_a_longer_window_is_taken_where_its_tolerance_saves_more_than_its_delay_costs():
+    noise = np.random.default_rng(5).standard_normal(24 * 240)
+    target = planted.CAPACITY["unified"] / 1.3
+    policy = planted.policy(
+        target=target,
+        proportional={
+            "targetPerReplica": {"value": target, "status": "ok"},
+            "scaleOutTolerance": 0.3,
+            "scaleInTolerance": 0.3,
+        },
+    )
+    demand = planted.day(8000.0, 0.4) * (1.0 + 0.15 * noise)
+    service = with_ramps(planted.unified(demand, 9.0), policy, unified=1.0)
+    steady = tune_headrooms(service, tolerances={180.0: 0.1})
+    assert steady.window_seconds == 180.0
+    assert steady.headrooms["unified"].value >= 1.0
+    assert tune_headrooms(service, tolerances={180.0: 0.6}).window_seconds == 60.0
 
 
 def test_the_same_seed_gives_the_same():
