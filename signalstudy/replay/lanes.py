@@ -229,7 +229,8 @@ class _Loop:
             watched={
                 name: watched(pool.path.ready, block.lanes, block.steps, pool.keep)
                 for name, pool in self.pools.items()
-                if pool.keep
+                # Where nothing was removed of late there is nothing to look for.
+                if (now[:, 0] - pool.in_at[block.lanes] < pool.keep * self.step_seconds).any()
             },
         )
 
