@@ -39,6 +39,16 @@ class Facts:
         return next((one for one in same if pool in ("", one["pool"])), None)
 
     @property
+    def ratio_bounds(self) -> tuple[float, float, float] | None:
+        """Give the P/D ratio and its interval, reaching to what the study's policy keeps."""
+        known = self.summary["pd_ratio"]
+        if not known or known.get("low") is None or known.get("high") is None:
+            return None
+        kept = known.get("kept") or known["value"]
+        # a policy's numbers have four digits
+        return known["value"], min(known["low"], 0.999 * kept), max(known["high"], 1.001 * kept)
+
+    @property
     def horizon_seconds(self) -> float | None:
         """Give how long after demand its capacity arrives, None where not known."""
         value = self.summary["threshold"].get("horizon_seconds", {}).get("value")

@@ -150,12 +150,12 @@ def _ratio(spec: Mapping[str, Any], where: str, facts: Facts | None) -> Iterator
             f"prefill stops at {prefill['maxReplicas']}; decode at its maximum of "
             f"{decode['maxReplicas']} needs {lowest * decode['maxReplicas']:.0f}.",
         )
-    known = None if facts is None else facts.summary["pd_ratio"]
-    if known and known.get("low") is not None and not known["low"] <= value <= known["high"]:
+    known = None if facts is None else facts.ratio_bounds
+    if known is not None and not known[1] <= value <= known[2]:
         yield error(
             "ratio",
             place,
-            f"the study finds {known['value']:.3g} [{known['low']:.3g}, {known['high']:.3g}], the "
+            f"the study finds {known[0]:.3g} [{known[1]:.3g}, {known[2]:.3g}], the "
             f"policy keeps {value:g}.",
         )
 

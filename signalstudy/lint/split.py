@@ -21,7 +21,7 @@ def split_findings(fleets: Sequence[Sized], facts: Facts | None) -> Iterator[Fin
         for prefill in (one for one in fleets if one.pool == "prefill"):
             for first, second in _shared(decode, prefill):
                 ratio = first.target / second.target
-                known = None if facts is None else facts.summary["pd_ratio"]
+                known = None if facts is None else facts.ratio_bounds
                 if first.target == second.target and prefill.most != decode.most:
                     yield error(
                         "ratio_split",
@@ -30,12 +30,12 @@ def split_findings(fleets: Sequence[Sized], facts: Facts | None) -> Iterator[Fin
                         f"get the same replicas; up to {prefill.most} and {decode.most} were "
                         "meant. The target of prefill is that of decode / (prefill per decode).",
                     )
-                elif known and known.get("low") and not known["low"] <= ratio <= known["high"]:
+                elif known is not None and not known[1] <= ratio <= known[2]:
                     yield error(
                         "ratio_split",
                         second.where,
                         f"the targets keep {ratio:.3g} prefill per decode, the study finds "
-                        f"{known['value']:.3g} [{known['low']:.3g}, {known['high']:.3g}].",
+                        f"{known[0]:.3g} [{known[1]:.3g}, {known[2]:.3g}].",
                     )
 
 

@@ -20,16 +20,19 @@ if TYPE_CHECKING:
     from signalstudy.config import StudyConfig
     from signalstudy.study.study import ServiceStudy
     from signalstudy.telemetry.telemetry import Telemetry
+    from signalstudy.threshold.threshold import PdRatio, Threshold
 
+SAME_RATIO = 0.01
 WINDOWS_SECONDS = (60.0, 120.0, 180.0)
 """What a signal may be averaged over; a rate over more is later than a start-up."""
 
 
 def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) -> ServiceStudy:
-    """Give the study with its policy, and with threshold and P/D ratio as the policy has them.
+    """Give the study with its policy, and with the threshold as the policy has it.
 
     The first draft has the formula's ramp factors and a window of a minute. It is replayed on the
-    study's own demand with others, and drafted anew where others serve better.
+    study's own demand with others, and drafted anew where others serve better. The P/D ratio of the
+    study stays that of the capacities and says which one the policy keeps.
     """
     policy, note = policy_of(study, config, telemetry)
     drafted = replace(study, policy=policy, policy_note=note)
@@ -53,9 +56,27 @@ def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) 
         study.timeline,
         tolerance_ratio=tolerances.get(tuned.window_seconds),
     )
+    found, pd_ratio = _told_apart(study.pd_ratio, pd_ratio, threshold)
     moved = replace(study, threshold=threshold, pd_ratio=pd_ratio)
     policy, note = policy_of(moved, config, telemetry, window_seconds=tuned.window_seconds)
-    return replace(moved, policy=policy, policy_note=note)
+    return replace(moved, pd_ratio=found, policy=policy, policy_note=note)
+
+
+def _told_apart(found: PdRatio, kept: PdRatio, threshold: Threshold) -> tuple[PdRatio, PdRatio]:
+    """Say of the ratio of the capacities, and of the one kept, where and why they differ."""
+    ratio, operated = found.ratio.value, kept.ratio.value
+    if ratio is None or operated is None or abs(operated / ratio - 1.0) < SAME_RATIO:
+        return found, kept
+    room = {pool: one.value or 1.0 for pool, one in threshold.pool_headrooms.items()}
+    sentence = (
+        f"The capacities alone give {ratio:.3g} prefill replicas per decode replica; the policy "
+        f"keeps {operated:.3g}, because the replay leaves prefill room for ramps of "
+        f"{room['prefill']:.3g} times, decode of {room['decode']:.3g} times."
+    )
+    return (
+        replace(found, kept=operated, note=f"{found.note} {sentence}".strip()),
+        replace(kept, note=f"{kept.note} {sentence}".strip()),
+    )
 
 
 def _tolerances(

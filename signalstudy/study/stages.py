@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from signalstudy.policy.write import policy_yaml
 from signalstudy.study.summary import evidence_frame, summarise
-from signalstudy.vocabulary.spoken import bound_sign, one_line, spoken_estimate
+from signalstudy.vocabulary.spoken import bound_sign, one_line, spoken_estimate, spoken_number
 from signalstudy.vocabulary.tables import shortened
 
 if TYPE_CHECKING:
@@ -97,7 +97,9 @@ def _service_text(study: ServiceStudy) -> str:
         lines.append(f"  {signal.rank:>3}  {name:<{width}}  {signal.verdict:<12}  {reason}")
     lines += _threshold_lines(study.threshold)
     if study.pd_ratio.ratio.is_known:
-        lines.append(f"  P/D ratio {spoken_estimate(study.pd_ratio.ratio)}")
+        kept = study.pd_ratio.kept
+        told = "" if kept is None else f"; the policy keeps {spoken_number(kept)}"
+        lines.append(f"  P/D ratio {spoken_estimate(study.pd_ratio.ratio)}{told}")
     lines.append(
         f"  policy/{study.policy.name}.yaml"
         if study.policy is not None

@@ -92,6 +92,7 @@ def summarise_service(study: ServiceStudy) -> dict[str, Any]:
             "moves_too_much": pd_ratio.moves_too_much,
             "mix_note": pd_ratio.note,
             "holds_to_mix": pd_ratio.holds_to_mix,
+            "kept": pd_ratio.kept,
             "fixed_cost": None if pd_ratio.fixed_cost is None else pd_ratio.fixed_cost.as_dict(),
         },
         "policy": None if study.policy is None else f"policy/{study.policy.name}.yaml",

@@ -156,7 +156,8 @@ class PdRatio:
     `ratio` with its interval of knowledge; `band_low`..`band_high` the band to hold in operation
     as the token mix moves; `token_mix`: median uncached prompt tokens per output token, and
     its 5 and 95 % quantiles; `moves_too_much`: whether the mix moves so much that one ratio does
-    not serve, with the sentence in `note`.
+    not serve, with the sentence in `note`. `kept`: the ratio of the policy, where a replay gave the
+    pools unlike room for their ramps; `ratio` is that of their capacities all the same.
     """
 
     ratio: Estimate
@@ -169,6 +170,7 @@ class PdRatio:
     note: str = ""
     fixed_cost: Estimate | None = None
     holds_to_mix: float | None = None
+    kept: float | None = None
 
     def estimates(self) -> dict[str, Estimate]:
         """Give the ratio and, where known, the token mix behind it."""
