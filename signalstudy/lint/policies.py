@@ -121,6 +121,14 @@ def _pools(spec: Mapping[str, Any], where: str) -> Iterator[Finding]:
                 place,
                 f"the query looks back {window:g} s, windowSeconds says {said['windowSeconds']:g}.",
             )
+        watched = section["scaleIn"].get("observationSeconds", 0.0)
+        if 0.0 < watched < said["windowSeconds"]:
+            yield warning(
+                "without_effect",
+                f"{place}.scaleIn.observationSeconds",
+                f"a removed replica is watched for {watched:g} s, and the signal looks back "
+                f"{said['windowSeconds']:g} s: it is gone before anything could call it back.",
+            )
 
 
 def _ratio(spec: Mapping[str, Any], where: str, facts: Facts | None) -> Iterator[Finding]:
