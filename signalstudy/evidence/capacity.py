@@ -27,7 +27,8 @@ LEAST_VARIATION = 0.05
 LEAST_INFORMED = 0.8
 """Share of resamples that must hold a twentieth of the whole's changes of replicas."""
 MOST_ROUNDS, MOST_EXPONENT = 20, 30.0
-CLOSE_ENOUGH = 1e-6
+CLOSE_ENOUGH = 1e-3
+"""A step of Newton's method this small leaves an error of about its square."""
 MOST_COLLINEAR = 0.98
 """Share of ln N that ln d may explain; at a correlation of 0.87 the estimate was still exact."""
 
@@ -54,20 +55,19 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
         )
     blocks = prepared.blocks
     ones = np.where(known, 1.0, np.nan)
-    variations = _variation(
-        np.concatenate(([np.ones(blocks.count)], blocks.weights))
-        @ blocks.products(ones, x, n).reshape(-1, 9)
-    )
-    if (variations[1:] > LEAST_VARIATION * variations[0]).mean() < LEAST_INFORMED:
+    value, table = _fit(np.stack((ones, x, n)), signal / np.nanmean(signal), blocks)
+    gram = table[:, :3, :3].reshape(-1, 9)
+    variation = _variation(gram.sum(axis=0)[None])[0]
+    has_changes = _variation(blocks.weights @ gram) > LEAST_VARIATION * variation
+    if has_changes.mean() < LEAST_INFORMED:
         raise NotEnoughDataError(
             "Replicas changed in so few stretches of time that leaving one out leaves nothing to "
             "learn from."
         )
-    value, strays = _fit(np.stack((ones, x, n)), signal / np.nanmean(signal), blocks)
     is_total = prepared.view.kind == "total"
     found = bootstrapped(
         value,
-        value + strays,
+        value + _strayed(table, blocks.weights),
         blocks,
         method="signal fitted by powers of demand and replicas, residuals redrawn by block",
         note=f"replicas {np.nanmin(replicas):g} to {np.nanmax(replicas):g}, "
@@ -163,26 +163,41 @@ def _share_explained(x: Floats, y: Floats) -> float:
 def _fit(design: Floats, signal: Floats, blocks: Blocks) -> tuple[float, Floats]:
     """Fit `signal` (n,) by the exponential of what is linear in `design` (3, n), ln N last.
 
-    Returns its coefficient, and how far that strays when residuals are redrawn by block
-    (replicates,). A block's residuals are from the fit of all others, so that few fleets do not
-    seem surer than they are (CR3; Bell and McCaffrey 2002).
+    Returns its coefficient, and sums by block of products of the design and of what is left, each
+    step weighted by the fit (blocks, 4, 4).
     """
+    known = np.isfinite(signal)
+    x, y = design[:, known], signal[known]
     coefficients = np.zeros(design.shape[0])
     for _ in range(MOST_ROUNDS):
-        fitted = np.exp(np.clip(coefficients @ design, -MOST_EXPONENT, MOST_EXPONENT))
-        root = np.sqrt(fitted)
-        table = blocks.products(*(design * root), (signal - fitted) / root)
-        gram, moment = table[:, :-1, :-1], table[:, :-1, -1]
-        whole, all_moments = gram.sum(axis=0), moment.sum(axis=0)
-        inverse = np.linalg.pinv(whole, hermitian=True)
-        step = inverse @ all_moments
+        fitted = _exponential(coefficients, x)
+        step = np.linalg.pinv((x * fitted) @ x.T, hermitian=True) @ (x @ (y - fitted))
+        coefficients = coefficients + np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < CLOSE_ENOUGH:
             break
-        coefficients = coefficients + np.clip(step, -1.0, 1.0)
+    fitted = _exponential(coefficients, design)
+    root = np.sqrt(fitted)
+    return float(coefficients[-1]), blocks.products(*(design * root), (signal - fitted) / root)
+
+
+def _exponential(coefficients: Floats, design: Floats) -> Floats:
+    fitted = np.exp(np.clip(coefficients @ design, -MOST_EXPONENT, MOST_EXPONENT))
+    return np.asarray(fitted, dtype=np.float64)
+
+
+def _strayed(table: Floats, weights: Floats) -> Floats:
+    """Say how far the last coefficient strays when residuals are redrawn by block (replicates,).
+
+    `table` (blocks, 4, 4): see `_fit`. A block's residuals are from the fit of all others, so that
+    few fleets do not seem surer than they are (CR3; Bell and McCaffrey 2002).
+    """
+    gram, moment = table[:, :-1, :-1], table[:, :-1, -1]
+    whole, all_moments = gram.sum(axis=0), moment.sum(axis=0)
     others = np.linalg.pinv(whole - gram, hermitian=True)
     without = np.einsum("bpq,bq->bp", others, all_moments - moment)
-    added = (moment - np.einsum("bpq,bq->bp", gram, without)) @ inverse[-1]
-    return float(coefficients[-1]), np.asarray(blocks.weights @ added - added.sum())
+    left = moment - np.einsum("bpq,bq->bp", gram, without)
+    added = left @ np.linalg.pinv(whole, hermitian=True)[-1]
+    return np.asarray(weights @ added - added.sum(), dtype=np.float64)
 
 
 def _variation(products: Floats) -> Floats:

@@ -37,17 +37,16 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     """
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
-    x, y = _standardized(prepared.reference), _standardized(prepared.signal)
-    noise = prepared.noise / np.nanstd(prepared.signal)
-    known = np.isfinite(noise)
-    x, y, noise = (np.where(known, values, 0.0) for values in (x, y, noise))
-    blocks, count = prepared.blocks, int(known.sum())
-    own = blocks.sums(np.column_stack((x * noise, 2.0 * (y - noise) * noise)))
-    redrawn = blocks.weights @ own - own.sum(axis=0)
-    squares = prepared.redrawn_squares / np.nanvar(prepared.signal) - float(noise @ noise)
-    value = float(x @ y) / count
-    spread = np.maximum(count + redrawn[:, 1] + squares, 1e-18)
-    resampled = (count * value + redrawn[:, 0]) / np.sqrt(count * spread)
+    blocks, count = prepared.blocks, float(prepared.known.sum())
+    (x, _), (y, scale) = (_standardized(of) for of in (prepared.reference, prepared.signal))
+    noise = prepared.noise / scale
+    sums = blocks.products(x, y - noise, noise)
+    of_x, of_fit, left = sums.sum(axis=0)[:, 2].tolist()
+    value = (float(sums[:, 0, 1].sum()) + of_x) / count
+    redrawn_x, redrawn_fit = (blocks.weights @ sums[:, :2, 2]).T
+    squares = prepared.redrawn_squares / scale**2 - left
+    spread = np.maximum(count + 2.0 * (redrawn_fit - of_fit) + squares, 1e-18)
+    resampled = (count * value + redrawn_x - of_x) / np.sqrt(count * spread)
     z, z_resampled = (np.arctanh(np.clip(r, -CLOSEST, CLOSEST)) for r in (value, resampled))
     low, high = np.tanh(interval_of(float(z), z_resampled, blocks)).tolist()
     quiet = _quiet_demand(prepared)
@@ -124,6 +123,8 @@ def _decision(prepared: Prepared) -> str:
     return f"; follows demand at the speed of scaling (p = {probability:.2g})"
 
 
-def _standardized(values: Floats) -> Floats:
-    """Centre and scale (n,), so that sums of squares keep their digits."""
-    return np.asarray((values - np.nanmean(values)) / np.nanstd(values), dtype=np.float64)
+def _standardized(values: Floats) -> tuple[Floats, float]:
+    """Centre and scale (n,), so that sums of squares keep their digits; and give the scale."""
+    known = values[np.isfinite(values)]
+    scale = float(known.std())
+    return (values - float(known.mean())) / scale, scale
