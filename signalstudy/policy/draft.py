@@ -98,7 +98,7 @@ def draft_policy(
         + [entry for part in parts for entry in part.evidence]
         + floor_evidence,
     }
-    spec["evidence"] += stated_evidence(spec, pool_inputs)
+    spec["evidence"] += stated_evidence(spec, pool_inputs, study.signal_window_seconds)
     document = {
         "apiVersion": API_VERSION,
         "kind": KIND,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from signalstudy.policy.window import SHORTEST_SECONDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -13,14 +15,15 @@ if TYPE_CHECKING:
 DESCRIBES_A_NUMBER = frozenset({"low", "high", "maxObserved"})
 """Keys that belong to the number beside them, whose evidence holds for them too."""
 
-FROM_THE_QUERY = "the range of its query"
+FROM_THE_QUERY = "the range of its query: the user's where study.toml states one, else a minute"
 WINDOW = "a minute, or two steps of the data where that is longer"
+REPLAYED = "longer than a minute because a replay on the study's own demand serves better so"
 SET_BY = "study.toml, "
 ORIGINS = (
     ("objectives.*", SET_BY + "[[objectives]]"),
     (
         "proportional.scaleOutTolerance",
-        "noise of the signal over a minute, crossed by chance once a day at most; at least 0.05",
+        "noise of the signal over its window, crossed by chance once a day at most; at least 0.05",
     ),
     ("proportional.scaleInTolerance", "the scale-out tolerance, at least 0.2 and at most 0.9"),
     (
@@ -77,22 +80,30 @@ def _numbers(value: Any, path: str) -> Iterator[tuple[str, float]]:
 
 
 def stated_evidence(
-    spec: Mapping[str, Any], pools: Mapping[str, PoolInput]
+    spec: Mapping[str, Any], pools: Mapping[str, PoolInput], window_seconds: float
 ) -> list[dict[str, Any]]:
-    """Say of each number of a spec that its evidence does not tell of how it was got."""
+    """Say of each number of a spec that its evidence does not tell of how it was got.
+
+    `window_seconds`: over how long the study wants the driving signal averaged.
+    """
     told = {entry["number"] for entry in spec["evidence"]}
     return [
         {"number": path, "value": value, "status": "ok", "method": method}
         for path, value in numbers_of(spec)
-        if path not in told and (method := _origin(path, spec, pools))
+        if path not in told and (method := _origin(path, spec, pools, window_seconds))
     ]
 
 
-def _origin(path: str, spec: Mapping[str, Any], pools: Mapping[str, PoolInput]) -> str:
+def _origin(
+    path: str, spec: Mapping[str, Any], pools: Mapping[str, PoolInput], window_seconds: float
+) -> str:
     """Say how one number was got, "" where nobody knows."""
     *parents, last = path.split(".")
     if last == "windowSeconds":
-        return FROM_THE_QUERY if _section(spec, parents).get("promql") else WINDOW
+        section = _section(spec, parents)
+        if window_seconds > SHORTEST_SECONDS and section["windowSeconds"] == window_seconds:
+            return REPLAYED
+        return FROM_THE_QUERY if section.get("promql") else WINDOW
     if last in ("minReplicas", "maxReplicas"):
         pool = parents[-1]
         said = pools[pool].min_replicas if last == "minReplicas" else pools[pool].max_replicas

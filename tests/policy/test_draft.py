@@ -267,8 +267,17 @@ def test_what_the_user_says_and_what_is_a_default_are_told_apart(disaggregated):
     assert methods["pools.decode.maxReplicas"] == said + "max_replicas"
     assert methods["pools.prefill.minReplicas"].startswith("a default")
     assert methods["pools.prefill.maxReplicas"].startswith("1.5 x peak demand")
-    assert methods["signal.windowSeconds"] == "the range of its query"
+    assert methods["signal.windowSeconds"].startswith("the range of its query")
     assert methods["guards.0.windowSeconds"].startswith("a minute, or two steps")
+
+
+def test_a_window_that_a_replay_lengthened_says_so(disaggregated):
+    study = replace(disaggregated.study, signal_window_seconds=180.0)
+    spec = disaggregated.but(study=study, promql={}).draft().document["spec"]
+    methods = {entry["number"]: entry["method"] for entry in spec["evidence"]}
+    assert spec["signal"]["windowSeconds"] == 180.0
+    assert "because a replay on the study's own demand" in methods["signal.windowSeconds"]
+    assert spec["pools"]["decode"]["scaleIn"]["observationSeconds"] == 360
 
 
 def drifting(high):
