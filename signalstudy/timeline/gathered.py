@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.timeline.frozen import Frozen, thaw
 from signalstudy.timeline.grid import Grid, Samples, make_grid
 from signalstudy.timeline.lives import part_lives
 
@@ -47,6 +48,8 @@ class Gathered:
     requests: dict[str, Floats]
     note: str = ""
     """What had to be left out to bring everything onto one grid."""
+    frozen: tuple[Frozen, ...] = ()
+    """Where exporters repeated themselves; what they repeated is not in `series`."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -81,6 +84,7 @@ def gather_samples(
         name: found if name[1] in NOT_FOR_THE_GRID else part_lives(found)
         for name, found in series.items()
     }
+    series, frozen = thaw(series)
     clocks = [
         samples
         for (_, quantity), found in series.items()
@@ -95,7 +99,7 @@ def gather_samples(
         return None
     grid, note = make_grid(clocks, step_seconds)
     buckets = bucket_counts_of(telemetry, service, role, grid)
-    return Gathered(service, grid, series, buckets, requests, note)
+    return Gathered(service, grid, series, buckets, requests, note, frozen)
 
 
 def _split(frame: pl.DataFrame, telemetry: Telemetry) -> dict[int, Samples]:

@@ -44,7 +44,8 @@ def check_series(
     telemetry: Telemetry, gathered: Gathered, pools: dict[str, PoolTimeline]
 ) -> list[QualityCheck]:
     """Run the checks; a row each, the sound ones too where they could be judged."""
-    rows = [*_staircases(pools), *_pairs(telemetry, gathered), *_ghosts(gathered)]
+    rows = [*_staircases(pools), *_frozen(gathered)]
+    rows += [*_pairs(telemetry, gathered), *_ghosts(gathered)]
     return [*rows, *_clock(gathered), *_unavailable(pools)]
 
 
@@ -59,6 +60,24 @@ def _staircases(pools: dict[str, PoolTimeline]) -> Iterator[QualityCheck]:
                     f"{signal.refresh_seconds:.3g} s: half of that is a delay of the exporter and "
                     "counted as known; a controller on it is late by as much",
                 )
+
+
+def _frozen(gathered: Gathered) -> list[QualityCheck]:
+    """Say where exporters repeated their last reading."""
+    if not gathered.frozen:
+        return []
+    named = "; ".join(str(one) for one in gathered.frozen[:SHOWN])
+    rest = len(gathered.frozen) - SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    return [
+        QualityCheck(
+            "frozen exporters",
+            "warning",
+            f"{named}{more}: the same readings over and over, where they move from scrape to "
+            "scrape otherwise. What was repeated is left out, and what sums over replicas is not "
+            "known there.",
+        )
+    ]
 
 
 def _pairs(telemetry: Telemetry, gathered: Gathered) -> list[QualityCheck]:
