@@ -129,7 +129,7 @@ class Response:
             shift, inverse = self._shift
         else:
             shift, inverse = _centred(self.resampled_means[known])
-        gradient = inverse @ results
+        gradient = inverse @ (shift.T @ results)
         left = float(((results - shift @ gradient) ** 2).sum())
         if left > (1.0 - LEAST_LINEAR) * float((results**2).sum()):
             return 1.0
@@ -259,9 +259,13 @@ def tabulate(
 
 
 def _centred(means: Floats) -> tuple[Floats, Floats]:
-    """Give what rows differ from their mean by (rows, bins), and its pseudoinverse (bins, rows)."""
+    """Give what rows differ from their mean by, x (rows, bins), and the inverse of x'x.
+
+    Least squares by x'x, which is as small as the bins are few: a pseudoinverse of x itself would
+    take half of an elasticity's time.
+    """
     shift = means - means.mean(axis=0)
-    return shift, np.linalg.pinv(shift, rcond=1e-8)
+    return shift, np.linalg.pinv(shift.T @ shift, rcond=1e-13, hermitian=True)
 
 
 def _mean(values: Floats, weights: Floats) -> float:

@@ -42,8 +42,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_RATIO = 1.08
-"""Between neighbours of the grid: a target that is a twentieth off costs about as much."""
+STEP_RATIO = 1.12
+"""Between neighbours of the grid: a target that is a twentieth off costs about as much, and the
+time that it takes grows with the square of their number."""
 LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
 """The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
 LONGEST_SECONDS = 7 * 86400.0

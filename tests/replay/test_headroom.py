@@ -86,7 +86,7 @@ def test_each_pool_gets_its_own():
         with_ramps(service.but(timeline=timeline), policy, prefill=1.3, decode=1.3)
     ).headrooms
     assert found["prefill"].value > 1.2
-    assert found["decode"].value < 1.1
+    assert found["decode"].value < 1.15
 
 
 def test_a_users_maximum_is_not_exceeded_to_try_more_room():
