@@ -23,6 +23,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.study_file import study_toml
 from signalstudy.synthetic.generate import generate_service
 from signalstudy.synthetic.service import ServiceSpec
 from signalstudy.synthetic.write import write_table
@@ -42,25 +45,9 @@ HISTOGRAMS = {
     "decode": ("vllm:request_time_per_output_token_seconds", "tbt_seconds", "decode_step"),
 }
 EDGES = (0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, np.inf)
-STUDY = """[study]
-name = "benchmark"
-[[sources]]
-kind = "table"
-path = "telemetry-*.parquet"
-[[sources]]
-kind = "requests"
-path = "requests-*.parquet"
-[[objectives]]
-signal = "ttft"
-quantile = 0.99
-at_most_seconds = 1.0
-[[objectives]]
-signal = "tbt"
-quantile = 0.99
-at_most_seconds = 0.05
-[provisioning]
-startup_seconds = 120
-"""
+STUDY = study_toml(
+    "benchmark", [("table", "telemetry-*.parquet"), ("requests", "requests-*.parquet")]
+)
 
 
 def main() -> None:

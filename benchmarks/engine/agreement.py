@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import argparse
 import functools
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmarks.study_file import study_toml
 from signalstudy.replay.controller import policy_controller
 from signalstudy.replay.engine.run import Plan
 from signalstudy.replay.engine.score import attainment, gpu_hours_of
@@ -28,29 +32,17 @@ from signalstudy.study.run import run_study
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "dynamo_offline"
 PROFILE = DATA / "h200_llama31_70b_bf16_tp2_vllm0240.npz"
 GPUS = {"prefill": 2.0, "decode": 2.0}
-STUDY = """[study]
-name = "{name}"
-[[sources]]
-kind = "table"
-path = "{data}/{name}/samples.parquet"
-[[sources]]
-kind = "requests"
-path = "{data}/{name}/requests.parquet"
-[[objectives]]
-signal = "ttft"
-quantile = 0.99
-at_most_seconds = 1.0
-[[objectives]]
-signal = "tbt"
-quantile = 0.99
-at_most_seconds = 0.04
-[provisioning]
-startup_seconds = 120
-gpus_per_replica = 2
-"""
 COLUMNS = ("day", "recorded GPU-hours", "engine GPU-hours", "engine / recorded",
            "recorded attainment", "engine attainment", "closed loop, processor s",
            "played back, processor s", "closed / played back")  # fmt: skip
+
+
+def _study_toml(name: str) -> str:
+    sources = [
+        ("table", DATA / name / "samples.parquet"),
+        ("requests", DATA / name / "requests.parquet"),
+    ]
+    return study_toml(name, sources, limits={"ttft": 1.0, "tbt": 0.04}, gpus="2")
 
 
 def main() -> None:
@@ -68,7 +60,7 @@ def compare(name: str, hours: float) -> list[str]:
     """Give one day's row."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        (folder / "study.toml").write_text(STUDY.format(name=name, data=DATA), encoding="utf-8")
+        (folder / "study.toml").write_text(_study_toml(name), encoding="utf-8")
         [service] = run_study(folder / "study.toml", out=folder / "out").services.values()
         timeline = service.timeline
         start = float(timeline.time_seconds[0] - timeline.step_seconds)

@@ -22,11 +22,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.studies import STEP_SECONDS, write_study
-from engine.traces import Case, bears, case, peak_work, quickened, replica, scale_of
-
+from benchmarks.engine.studies import STEP_SECONDS, write_study
+from benchmarks.engine.traces import Case, bears, case, peak_work, quickened, replica, scale_of
 from signalstudy.policy.write import write_policy
 from signalstudy.replay.engine.processes import run_all, usual_jobs
 from signalstudy.replay.engine.run import Fleet, job_of

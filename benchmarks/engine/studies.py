@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from benchmarks.study_file import study_toml
 from signalstudy.replay.engine.score import lives
 
 if TYPE_CHECKING:
@@ -31,20 +32,18 @@ def write_study(
     folder.mkdir(parents=True, exist_ok=True)
     _samples(ran, job, name).write_parquet(folder / "samples.parquet")
     _requests(ran, job, name).write_parquet(folder / "requests.parquet")
-    objectives = "".join(
-        f'[[objectives]]\nsignal = "{signal}"\nquantile = {quantile}\nat_most_seconds = {limit}\n'
-        for signal, limit in limits.items()
-    )
     gpus = ", ".join(f"{pool} = {number:g}" for pool, number in job.fleet.gpus.items())
     path = folder / "study.toml"
-    path.write_text(
-        f'[study]\nname = "{name}"\n'
-        '[[sources]]\nkind = "table"\npath = "samples.parquet"\n'
-        '[[sources]]\nkind = "requests"\npath = "requests.parquet"\n'
-        f"{objectives}[provisioning]\nstartup_seconds = {job.fleet.startup_seconds:g}\n"
-        f"gpus_per_replica = {{ {gpus} }}\n",
-        encoding="utf-8",
+    sources = [("table", "samples.parquet"), ("requests", "requests.parquet")]
+    text = study_toml(
+        name,
+        sources,
+        limits=limits,
+        quantile=quantile,
+        startup_seconds=job.fleet.startup_seconds,
+        gpus=f"{{ {gpus} }}",
     )
+    path.write_text(text, encoding="utf-8")
     return path
 
 

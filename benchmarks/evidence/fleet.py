@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from benchmarks.study_file import study_toml
 from signalstudy.synthetic.traffic import autoregression
 
 if TYPE_CHECKING:
@@ -35,26 +36,11 @@ LATENCY = {
     ),
 }
 SPREAD = 0.3
-STUDY = """[study]
-name = "fleet"
-step_seconds = 10
-[[sources]]
-kind = "table"
-path = "signals-*.parquet"
-[[sources]]
-kind = "table"
-path = "latencies-*.parquet"
-[[objectives]]
-signal = "ttft"
-quantile = 0.99
-at_most_seconds = 1.0
-[[objectives]]
-signal = "tbt"
-quantile = 0.99
-at_most_seconds = 0.05
-[provisioning]
-startup_seconds = 120
-"""
+STUDY = study_toml(
+    "fleet",
+    [("table", "signals-*.parquet"), ("table", "latencies-*.parquet")],
+    step_seconds=10.0,
+)
 
 
 @dataclass(frozen=True, slots=True)
