@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from signalstudy.timeline.frozen import Frozen, thaw
 from signalstudy.timeline.grid import Grid, Samples, make_grid
+from signalstudy.timeline.impossible import without_negatives
 from signalstudy.timeline.lives import part_lives
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Gathered:
     """What had to be left out to bring everything onto one grid."""
     frozen: tuple[Frozen, ...] = ()
     """Where exporters repeated themselves; what they repeated is not in `series`."""
+    negative: dict[str, int] = field(default_factory=dict)
+    """How many readings below zero of which quantity are not in `series`."""
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -84,6 +87,7 @@ def gather_samples(
         name: found if name[1] in NOT_FOR_THE_GRID else part_lives(found)
         for name, found in series.items()
     }
+    series, left_out = without_negatives(series)
     series, frozen = thaw(series)
     clocks = [
         samples
@@ -99,7 +103,7 @@ def gather_samples(
         return None
     grid, note = make_grid(clocks, step_seconds)
     buckets = bucket_counts_of(telemetry, service, role, grid)
-    return Gathered(service, grid, series, buckets, requests, note, frozen)
+    return Gathered(service, grid, series, buckets, requests, note, frozen, left_out)
 
 
 def _split(frame: pl.DataFrame, telemetry: Telemetry) -> dict[int, Samples]:

@@ -138,15 +138,6 @@ def _scales(pools: dict[str, PoolTimeline]) -> list[QualityCheck]:
                         "Divide by 1000; until then no objective in seconds can be judged.",
                     )
                 )
-            if float(known.min()) < 0:
-                rows.append(
-                    QualityCheck(
-                        "negative values",
-                        "warning",
-                        f"{pool.pool}.{signal.name} falls to {float(known.min()):.4g}; such a "
-                        "quantity cannot be negative",
-                    )
-                )
     return rows
 
 

@@ -44,7 +44,7 @@ def check_series(
     telemetry: Telemetry, gathered: Gathered, pools: dict[str, PoolTimeline]
 ) -> list[QualityCheck]:
     """Run the checks; a row each, the sound ones too where they could be judged."""
-    rows = [*_staircases(pools), *_frozen(gathered)]
+    rows = [*_staircases(pools), *_frozen(gathered), *_negative(gathered)]
     rows += [*_pairs(telemetry, gathered), *_ghosts(gathered)]
     return [*rows, *_clock(gathered), *_unavailable(pools)]
 
@@ -76,6 +76,22 @@ def _frozen(gathered: Gathered) -> list[QualityCheck]:
             f"{named}{more}: the same readings over and over, where they move from scrape to "
             "scrape otherwise. What was repeated is left out, and what sums over replicas is not "
             "known there.",
+        )
+    ]
+
+
+def _negative(gathered: Gathered) -> list[QualityCheck]:
+    """Count the readings below zero that were left out."""
+    if not gathered.negative:
+        return []
+    named = ", ".join(f"{name} ({n})" for name, n in sorted(gathered.negative.items()))
+    return [
+        QualityCheck(
+            "negative values",
+            "warning",
+            f"{_short(named)}: readings below 0 of what cannot be negative are left out. A rate "
+            "taken by subtraction falls so where its counter starts again; some exporters write "
+            "-1 for unknown.",
         )
     ]
 
