@@ -20,6 +20,7 @@ COLOURS = {
     "spare": "#7f7f7f",
 }
 LEAST, MEANT, MOST = 0.93, 0.95, 0.98
+FURTHEST_LEFT = 0.85
 
 
 def draw_coverage(rows: Sequence[Coverage]) -> go.Figure:
@@ -44,12 +45,13 @@ def draw_coverage(rows: Sequence[Coverage]) -> go.Figure:
         )
     figure.add_vrect(x0=LEAST, x1=MOST, fillcolor="#888888", opacity=0.18, line_width=0)
     figure.add_vline(x=MEANT, line_width=1, line_color="#555555")
+    left = min([FURTHEST_LEFT, *(row.covered_ratio - 0.01 for row in rows)])
     records = min((row.records for row in rows), default=0)
     chance = 1.96 * (MEANT * (1.0 - MEANT) / max(records, 1)) ** 0.5
     figure.update_layout(
         title=f"95 % intervals that hold the truth, {records} records a cell "
         f"(chance alone: {max(MEANT - chance, 0.0):.2f} to {min(MEANT + chance, 1.0):.2f})",
-        xaxis={"title": "share of records", "range": [0.45, 1.01]},
+        xaxis={"title": "share of records", "range": [left, 1.005]},
         yaxis={
             "tickvals": list(range(len(measures))),
             "ticktext": measures,
