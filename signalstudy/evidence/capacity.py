@@ -27,6 +27,7 @@ LEAST_VARIATION = 0.05
 LEAST_INFORMED = 0.8
 """Share of resamples that must hold a twentieth of the whole's changes of replicas."""
 MOST_ROUNDS, MOST_EXPONENT = 20, 30.0
+STEPS_TO_BEGIN = 4000
 CLOSE_ENOUGH = 1e-3
 """A step of Newton's method this small leaves an error of about its square."""
 MOST_COLLINEAR = 0.98
@@ -169,15 +170,23 @@ def _fit(design: Floats, signal: Floats, blocks: Blocks) -> tuple[float, Floats]
     known = np.isfinite(signal)
     x, y = design[:, known], signal[known]
     coefficients = np.zeros(design.shape[0])
+    # A few thousand steps tell where to begin with all of them.
+    for every in (max(1, y.size // STEPS_TO_BEGIN), 1):
+        coefficients = _newton(coefficients, x[:, ::every], y[::every])
+    fitted = _exponential(coefficients, design)
+    root = np.sqrt(fitted)
+    return float(coefficients[-1]), blocks.products(*(design * root), (signal - fitted) / root)
+
+
+def _newton(coefficients: Floats, x: Floats, y: Floats) -> Floats:
+    """Improve coefficients (3,) until the exponential fits y (m,) on x (3, m)."""
     for _ in range(MOST_ROUNDS):
         fitted = _exponential(coefficients, x)
         step = np.linalg.pinv((x * fitted) @ x.T, hermitian=True) @ (x @ (y - fitted))
         coefficients = coefficients + np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < CLOSE_ENOUGH:
             break
-    fitted = _exponential(coefficients, design)
-    root = np.sqrt(fitted)
-    return float(coefficients[-1]), blocks.products(*(design * root), (signal - fitted) / root)
+    return coefficients
 
 
 def _exponential(coefficients: Floats, design: Floats) -> Floats:
