@@ -42,9 +42,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_RATIO = 1.12
-"""Between neighbours of the grid: a target that is a twentieth off costs about as much, and the
-time that it takes grows with the square of their number."""
+STEP_RATIO = 1.16
+FINER = 3
+"""Steps of the grid, and into how many the last is divided: a study's time grows with the square of
+their number."""
 LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
 """The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
 LONGEST_SECONDS = 7 * 86400.0
@@ -113,12 +114,16 @@ def tune_headrooms(
     grounds = busiest_part(lay_grounds(studied), LONGEST_SECONDS)
     rules, controller = compile_policy(policy), policy_controller(policy, grounds)
     drafted = float(policy.document["spec"]["signal"]["windowSeconds"])
-    grid = _grid_of(studied, rules)
-    tried: dict[float, _Tried] = {}
-    for window, tolerance in {drafted: rules.scale_out_tolerance, **(tolerances or {})}.items():
-        decides = _by_lane(_over(rules, window - drafted, tolerance), grid, users_maximum)
+    of_window = {drafted: rules.scale_out_tolerance, **(tolerances or {})}
+
+    def replayed(window: float, grid: _Grid) -> _Tried:
+        moved = _over(rules, window - drafted, of_window[window])
         reads = tuple(replace(one, window_seconds=window) for one in controller.reads)
-        tried[window] = _try(replace(controller, reads=reads, decide=decides), grounds, grid, seed)
+        decides = _by_lane(moved, grid, users_maximum)
+        return _try(replace(controller, reads=reads, decide=decides), grounds, grid, seed)
+
+    grid = _coarse(studied, rules)
+    tried = {window: replayed(window, grid) for window in of_window}
     asked = grounds.asked_attainment
     named = min(one.objective.quantile for one in grounds.objectives)
     best = _cheapest_of_all(tried, grid, asked)
@@ -131,16 +136,19 @@ def tune_headrooms(
     if best is None or best == (drafted, 0):
         return Tuned({}, drafted)
     window, lane = best
-    chosen = tried[window]
+    chosen, fine = tried[window], _finer(grid, lane)
+    between = replayed(window, fine)
+    found = _cheapest(between, fine, asked) or fine.at.shape[0] - 1
+    lanes = len(tried) * grid.at.shape[0] + fine.at.shape[0]
     headrooms = {
         pool: replace(
-            _interval(pool, lane, grid, chosen, asked),
+            _around(float(fine.ramps[pool][found]), pool, lane, grid, tried=chosen, asked=asked),
             note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
-            f"{first.gpu_hours[0]:.4g} GPU-hours and this one {chosen.gpu_hours[lane]:.4g}.",
+            f"{first.gpu_hours[0]:.4g} GPU-hours and this one {between.gpu_hours[found]:.4g}.",
             effective_observations=chosen.blocks.count,
             days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
-            method=f"of {len(tried) * grid.at.shape[0]} combinations replayed the cheapest that "
-            f"keeps {asked:g} of the requests; interval over {chosen.blocks.counted()}",
+            method=f"of {lanes} combinations replayed the cheapest that keeps {asked:g} of the "
+            f"requests; interval over {chosen.blocks.counted()}",
         )
         for pool in grid.steps
     }
@@ -175,7 +183,8 @@ def _over(rules: Rules, longer_seconds: float, tolerance: float) -> Rules:
     )
 
 
-def _grid_of(studied: Studied, rules: Rules) -> _Grid:
+def _coarse(studied: Studied, rules: Rules) -> _Grid:
+    """Give every combination from no room at all to more than the formula asks for."""
     known = studied.threshold.pool_headrooms
     formula = {
         rule.pool: max(known[rule.pool].value or DEFAULT_HEADROOM_RATIO, 1.0)
@@ -189,6 +198,19 @@ def _grid_of(studied: Studied, rules: Rules) -> _Grid:
         largest = max(LARGEST_HEADROOM, BEYOND_FORMULA * ramp)
         count = int(np.ceil(np.log(largest) / np.log(STEP_RATIO))) + 1
         steps[pool] = np.geomspace(1.0, largest, count)
+    return _grid(formula, steps)
+
+
+def _finer(grid: _Grid, lane: int) -> _Grid:
+    """Give what lies between a combination, which comes last, and its neighbours with less room."""
+    parts = STEP_RATIO ** (-np.arange(FINER)[::-1] / FINER)
+    steps = {
+        pool: np.unique(np.maximum(ramps[lane] * parts, 1.0)) for pool, ramps in grid.ramps.items()
+    }
+    return _grid(grid.formula, steps)
+
+
+def _grid(formula: Mapping[str, float], steps: Mapping[str, Floats]) -> _Grid:
     at = np.array([[-1] * len(steps), *product(*(range(one.size) for one in steps.values()))])
     ramps = {
         pool: np.where(at[:, position] < 0, formula[pool], one[at[:, position]])
@@ -294,15 +316,16 @@ def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
     return min(sound, key=lambda lane: tried.gpu_hours[lane]) if sound else None
 
 
-def _interval(pool: str, best: int, grid: _Grid, tried: _Tried, asked: float) -> Estimate:
+def _around(
+    value: float, pool: str, best: int, grid: _Grid, *, tried: _Tried, asked: float
+) -> Estimate:
     """Give a pool's ramp factor between the least that keep `asked` in 97.5 and 2.5 % of draws.
 
-    The other pool's stays.
+    The other pool's stays at that of lane `best`.
     """
     position = list(grid.steps).index(pool)
     same = np.delete(grid.at, position, axis=1) == np.delete(grid.at[best], position)
     lanes = np.flatnonzero(same.all(axis=1) & (grid.at[:, position] >= 0))
-    value = float(grid.ramps[pool][best])
     low, high = (
         min(grid.ramps[pool][lanes][share >= asked], default=value)
         for share in np.quantile(tried.drawn[:, lanes], QUANTILES[::-1], axis=0)
