@@ -115,7 +115,7 @@ ACCEPTED = [
     Odd(
         "negative values",
         changed("value", lambda i, row: -row["value"] if i >= 30 else row["value"]),
-        ("running_requests falls to -4",),
+        ("num_requests_running (24)", "readings below 0 of what cannot be negative are left out"),
         "warning",
     ),
     Odd(
