@@ -16,6 +16,17 @@ def rows_of(timeline, check):
     return [row for row in timeline.quality if row.check.startswith(check)]
 
 
+def with_log(tmp_path, rows, arrived, **latencies):
+    """Align telemetry beside a log of requests that arrived so many seconds after the start."""
+    tokens = {"service": "chat", "prompt_tokens": 9, "output_tokens": 9}
+    log = [{"arrived_at": iso(1_767_571_200 + t), **tokens, **latencies} for t in arrived]
+    sources = [
+        {"kind": "table", "path": written(tmp_path, rows, "table.csv")},
+        {"kind": "requests", "path": written(tmp_path, log, "log.csv")},
+    ]
+    return align(read(tmp_path, study(*sources)), "chat")
+
+
 def moving(seed=0, count=STEPS):
     return np.random.default_rng(seed).integers(1, 30, count).astype(float)
 
@@ -81,20 +92,7 @@ def test_the_clocks_of_log_and_metrics_are_compared(tmp_path, offset):
     counted = [float((arrived + offset <= 10.0 * i).sum()) for i in range(STEPS)]
     rows = series("dynamo_frontend_requests_started_total", counted, pool="gateway")
     rows += series(RUNNING, moving())
-    log = [
-        {
-            "arrived_at": iso(1_767_571_200 + t),
-            "service": "chat",
-            "prompt_tokens": 9,
-            "output_tokens": 9,
-        }
-        for t in arrived
-    ]
-    sources = [
-        {"kind": "table", "path": written(tmp_path, rows, "table.csv")},
-        {"kind": "requests", "path": written(tmp_path, log, "log.csv")},
-    ]
-    timeline = align(read(tmp_path, study(*sources)), "chat")
+    timeline = with_log(tmp_path, rows, arrived)
     [found] = rows_of(timeline, "clock of the request log")
     assert found.status == ("ok" if offset == 0 else "warning")
     said = float(found.note.split(": ")[1].split(" s")[0])
@@ -111,22 +109,8 @@ def test_a_prefill_engine_is_done_with_a_request_at_its_first_token(tmp_path):
     for pool, at in (("prefill", first), ("decode", last)):
         counted = np.searchsorted(np.sort(at), stamps).astype(float)
         rows += series("vllm:request_success_total", counted, pool=pool)
-    log = [
-        {
-            "arrived_at": iso(1_767_571_200 + t),
-            "service": "chat",
-            "prompt_tokens": 9,
-            "output_tokens": 9,
-            "ttft_seconds": 0.5,
-            "e2e_seconds": 25.0,
-        }
-        for t in arrived
-    ]
-    sources = [
-        {"kind": "table", "path": written(tmp_path, rows, "table.csv")},
-        {"kind": "requests", "path": written(tmp_path, log, "log.csv")},
-    ]
-    [found] = rows_of(align(read(tmp_path, study(*sources)), "chat"), "clock of the request log")
+    timeline = with_log(tmp_path, rows, arrived, ttft_seconds=0.5, e2e_seconds=25.0)
+    [found] = rows_of(timeline, "clock of the request log")
     assert found.status == "ok"
 
 
