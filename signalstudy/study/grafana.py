@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from signalstudy.policy.window import SHORTEST_SECONDS
 from signalstudy.study.matchers import quoted
 from signalstudy.vocabulary.signals import find_source, quantities
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from signalstudy.vocabulary.signals import SourceMetric
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-SHORTEST_WINDOW_SECONDS = 60.0
 _OPERATORS = {" / ": " / ", " - ": " - ", ", ": " + ", " + ": " + "}
 """How the source of a signal names several metrics, and what that means."""
 _SIGNS = re.compile("( / | - |, | \\+ )")
@@ -41,7 +41,7 @@ def signal_promql(
     *,
     step_seconds: float,
     known: KnownLabels | None = None,
-    window_seconds: float = SHORTEST_WINDOW_SECONDS,
+    window_seconds: float = SHORTEST_SECONDS,
 ) -> str:
     """Give a query for one signal of one pool, "" where it was made of no series of Prometheus.
 

@@ -15,9 +15,9 @@ from signalstudy.evidence.evidence import Evidence
 from signalstudy.evidence.gather import gather_evidence
 from signalstudy.ranking.rank import rank_signals
 from signalstudy.study.apart import apart
-from signalstudy.study.headroom import with_policy
 from signalstudy.study.regimes import noted_changes, study_regimes, with_regimes
 from signalstudy.study.study import ServiceStudy, Study
+from signalstudy.study.tuned_policy import with_policy
 from signalstudy.telemetry.read import read_telemetry
 from signalstudy.telemetry.store import tool_version
 from signalstudy.threshold.drift import drift_warnings, measure_drifts

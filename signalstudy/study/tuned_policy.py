@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from signalstudy.replay.headroom import tune_headrooms
 from signalstudy.study.grafana import stated_queries
 from signalstudy.study.policy import policy_of
 from signalstudy.threshold.fit import with_headrooms
-from signalstudy.threshold.tolerance import noise_ratio, tolerance_ratio
+from signalstudy.threshold.tolerance import noise_ratio, tolerance_ratio, usual_replicas
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -87,8 +85,7 @@ def _tolerances(
     if best is None or timeline is None or signal["name"] in stated_queries(config):
         return {}
     series = timeline.pools[best.pool].signals[best.signal]
-    ready = timeline.pools[study.threshold.pool].ready_replicas
-    replicas = float(np.nanmedian(ready)) if np.isfinite(ready).any() else None
+    replicas = usual_replicas(timeline.pools[study.threshold.pool].ready_replicas)
     return {
         window: tolerance_ratio(
             noise_ratio(series.values, timeline.step_seconds, window_seconds=window),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.threshold.capacity import fit_capacity, how_telling
+from signalstudy.threshold.capacity import OUTPUT, fit_capacity, how_telling
 from signalstudy.threshold.joint import fit_jointly
 from signalstudy.threshold.pd_ratio import fit_pd_ratio, measure_token_mix
 from signalstudy.threshold.points import fit_points
 from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO, estimate_headroom, estimate_horizon
 from signalstudy.threshold.threshold import Capacity, HardwareCapacity, PdRatio, Threshold
-from signalstudy.threshold.tolerance import tolerance_ratio
+from signalstudy.threshold.tolerance import tolerance_ratio, usual_replicas
 from signalstudy.vocabulary.estimate import Estimate, not_applicable, unidentified
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from signalstudy.timeline.timeline import HardwarePart, Timeline
     from signalstudy.vocabulary.objectives import Objective
 
-WORK = "decode_tokens_per_second"
 WORK_POOLS = ("prefill", "decode", "unified")
 
 
@@ -237,10 +236,9 @@ def _headrooms(
 def _usual_replicas(sources: _Sources, pool: str) -> float | None:
     """Give the median of ready replicas in the first recording that knows it, or None."""
     for part in sources.recorded:
-        ready = part.pools[pool].ready_replicas if pool in part.pools else np.empty(0)
-        ready = ready[np.isfinite(ready)]
-        if ready.size:
-            return float(np.median(ready))
+        usual = usual_replicas(part.pools[pool].ready_replicas) if pool in part.pools else None
+        if usual is not None:
+            return usual
     return None
 
 
@@ -308,13 +306,13 @@ def _capacity(
         for part, fitted in recorded
     ]
     is_open = not any(capacity.per_replica.low is not None for capacity in found)
-    if sources.points is not None and is_open and pool == "unified" and signal in {None, WORK}:
+    if sources.points is not None and is_open and pool == "unified" and signal in {None, OUTPUT}:
         found.append(fit_points(sources.points, objectives))
     if not found:
         nothing = not_applicable(
             "There is no recording and no measured point to fit a capacity to."
         )
-        return Capacity(pool, signal or WORK, nothing, "", None)
+        return Capacity(pool, signal or OUTPUT, nothing, "", None)
     return min(found, key=_preference)
 
 
@@ -335,7 +333,7 @@ def _pd_ratio(timeline: Timeline | None, threshold: Threshold) -> PdRatio:
     ramps = {
         name: one.value or DEFAULT_HEADROOM_RATIO for name, one in threshold.pool_headrooms.items()
     }
-    drives = threshold.pool == "decode" and threshold.signal == WORK
+    drives = threshold.pool == "decode" and threshold.signal == OUTPUT
     target = threshold.target if drives else threshold.pool_targets.get("decode")
     return fit_pd_ratio(
         timeline,

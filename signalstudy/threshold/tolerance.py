@@ -44,6 +44,12 @@ def noise_ratio(
     return float(np.sqrt(2.0 / 3.0 * np.mean(bends**2))) / level
 
 
+def usual_replicas(ready: Floats) -> float | None:
+    """Give the median of ready replicas (n,), None where they are never known."""
+    known = ready[np.isfinite(ready)]
+    return float(np.median(known)) if known.size else None
+
+
 def tolerance_ratio(
     noise: float | None, replicas: float | None, *, window_seconds: float = WINDOW_SECONDS
 ) -> float:

@@ -1,4 +1,4 @@
-"""Twin of study/headroom.py."""
+"""Twin of study/tuned_policy.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from signalstudy.lint.facts import facts_of
 from signalstudy.lint.lint import lint
 from signalstudy.policy.write import policy_yaml
 from signalstudy.replay.headroom import Tuned
-from signalstudy.study import headroom
+from signalstudy.study import tuned_policy
 from signalstudy.study.run import run_study
 from signalstudy.study.stages import study_json, study_text
 from signalstudy.synthetic.generate import generate_service
@@ -26,9 +26,9 @@ def test_unlike_room_for_ramps_moves_the_policys_ratio_and_not_that_of_the_capac
 ):
     path = write_table(generate_service(SPEC, seed=3), tmp_path)
     wide = {"prefill": Estimate(1.8), "decode": Estimate(1.2)}
-    monkeypatch.setattr(headroom, "tune_headrooms", lambda *_, **__: Tuned({}, 60.0))
+    monkeypatch.setattr(tuned_policy, "tune_headrooms", lambda *_, **__: Tuned({}, 60.0))
     formula = run_study(path, out=tmp_path / "formula").services["planted"]
-    monkeypatch.setattr(headroom, "tune_headrooms", lambda *_, **__: Tuned(wide, 60.0))
+    monkeypatch.setattr(tuned_policy, "tune_headrooms", lambda *_, **__: Tuned(wide, 60.0))
     study = run_study(path, out=tmp_path / "replayed")
     service = study.services["planted"]
     assert formula.pd_ratio.kept is None
