@@ -41,6 +41,8 @@ def draw_pd_ratio(pd_ratio: PdRatio, over: Timeline | None = None) -> go.Figure:
         _add_asked(figure, pd_ratio.ratio.value / pd_ratio.token_mix, over)
     least = "≥ " if pd_ratio.ratio.status == "lower_bound" else ""
     labels = [_add_level(figure, pd_ratio.ratio.value, f"ratio {least}")]
+    if pd_ratio.kept is not None:
+        labels.append(_add_level(figure, pd_ratio.kept, "the policy keeps ", dash="dash"))
     spans = (
         (pd_ratio.ratio.low, pd_ratio.ratio.high, BAND, "how well it is known"),
         (pd_ratio.band_low, pd_ratio.band_high, SHADE, "band kept in operation"),
@@ -63,13 +65,19 @@ def draw_pd_ratio(pd_ratio: PdRatio, over: Timeline | None = None) -> go.Figure:
     figure.add_annotation(note(" · ".join(labels), x=0, y=1.0, yshift=6))
     highs = [high for _, high, _, _ in spans if high is not None]
     top = max([pd_ratio.ratio.value, *highs])
-    if over is None:
+    if over is None or (pd_ratio.kept is not None and 1.25 * top > _top(figure)):
         figure.layout.yaxis.range = [0, 1.25 * top]
     return figure
 
 
-def _add_level(figure: go.Figure, value: float, label: str) -> str:
-    line = {"color": FIT, "width": 2}
+def _top(figure: go.Figure) -> float:
+    """Give how high the axis reaches, 0 where nobody said."""
+    reach = figure.layout.yaxis.range
+    return float(reach[1]) if reach else 0.0
+
+
+def _add_level(figure: go.Figure, value: float, label: str, *, dash: str = "solid") -> str:
+    line = {"color": FIT, "width": 2, "dash": dash}
     figure.add_shape(type="line", xref="paper", x0=0, x1=1, y0=value, y1=value, line=line)
     return f"<b>{label}{spoken_number(value)}</b>"
 

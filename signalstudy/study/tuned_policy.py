@@ -61,7 +61,10 @@ def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) 
 
 
 def _told_apart(found: PdRatio, kept: PdRatio, threshold: Threshold) -> tuple[PdRatio, PdRatio]:
-    """Say of the ratio of the capacities, and of the one kept, where and why they differ."""
+    """Say of the ratio of the capacities, and of the one kept, where and why they differ.
+
+    What is said of operation (band, range of the mix, cost) is that of the ratio kept in both.
+    """
     ratio, operated = found.ratio.value, kept.ratio.value
     if ratio is None or operated is None or abs(operated / ratio - 1.0) < SAME_RATIO:
         return found, kept
@@ -72,7 +75,7 @@ def _told_apart(found: PdRatio, kept: PdRatio, threshold: Threshold) -> tuple[Pd
         f"{room['prefill']:.3g} times, decode of {room['decode']:.3g} times."
     )
     return (
-        replace(found, kept=operated, note=f"{found.note} {sentence}".strip()),
+        replace(kept, ratio=found.ratio, kept=operated, note=f"{kept.note} {sentence}".strip()),
         replace(kept, note=f"{kept.note} {sentence}".strip()),
     )
 

@@ -157,7 +157,8 @@ class PdRatio:
     as the token mix moves; `token_mix`: median uncached prompt tokens per output token, and
     its 5 and 95 % quantiles; `moves_too_much`: whether the mix moves so much that one ratio does
     not serve, with the sentence in `note`. `kept`: the ratio of the policy, where a replay gave the
-    pools unlike room for their ramps; `ratio` is that of their capacities all the same.
+    pools unlike room for their ramps; `ratio` is that of their capacities all the same, the band
+    and all else in operation that of `kept`.
     """
 
     ratio: Estimate

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from signalstudy.figures.plot import plot
@@ -33,6 +35,16 @@ def test_a_timeline_without_token_mix_leaves_the_levels_alone(studies):
     figure = plot(service.pd_ratio, over=service.timeline)
     assert len(figure.data) == 0
     assert len(figure.layout.shapes) == 3
+
+
+def test_the_ratio_that_the_policy_keeps_is_drawn_with_its_band_in_sight(studies):
+    service = studies.make_service()
+    kept = 2.0 * service.pd_ratio.ratio.value
+    operated = replace(service.pd_ratio, kept=kept, band_low=0.98 * kept, band_high=1.02 * kept)
+    figure = plot(operated, over=service.timeline)
+    assert (kept, kept) in {(shape.y0, shape.y1) for shape in figure.layout.shapes}
+    assert figure.layout.yaxis.range[1] > 1.02 * kept
+    assert any("the policy keeps" in note.text for note in figure.layout.annotations)
 
 
 def test_a_lower_bound_is_labelled_as_one():

@@ -38,6 +38,10 @@ def test_unlike_room_for_ramps_moves_the_policys_ratio_and_not_that_of_the_capac
     expected = service.pd_ratio.ratio.value * 1.5 * room["decode"] / room["prefill"]
     assert kept == pytest.approx(expected, rel=1e-3)
     assert service.pd_ratio.kept == pytest.approx(kept, rel=1e-3)
+    written = service.policy.document["spec"]["ratio"]
+    operated = service.pd_ratio.band_low, service.pd_ratio.band_high
+    assert operated == pytest.approx((written["min"], written["max"]), rel=1e-3)
+    assert f"at {service.pd_ratio.kept:.3g} prefill per decode" in service.pd_ratio.note
     assert "the policy keeps" in study_text(study)
     assert "The capacities alone give" in policy_yaml(service.policy)
     facts = facts_of(json.loads(study_json(study)), None)
