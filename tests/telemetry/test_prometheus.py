@@ -241,7 +241,7 @@ def test_nobody_there_is_one_clear_error(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "environment", "header", "value"),
     [
-        ({"token_env": "T"}, {"T": "abc"}, "Authorization", "Bearer abc"),
+        ({"token_env": "T"}, {"T": "xyzzy"}, "Authorization", "Bearer xyzzy"),
         (
             {"username_env": "U", "password_env": "P"},
             {"U": "me", "P": "pw"},
@@ -249,7 +249,7 @@ def test_nobody_there_is_one_clear_error(tmp_path):
             "Basic bWU6cHc=",
         ),
         ({"headers_env": "H"}, {"H": "X-Key: abc: d\nX-More: e"}, "X-Key", "abc: d"),
-        ({"headers_env": "H"}, {"H": '{"X-Key": "abc"}'}, "X-Key", "abc"),
+        ({"headers_env": "H"}, {"H": '{"X-Key": "xyzzy"}'}, "X-Key", "xyzzy"),
         ({"tenant": "team-a"}, {}, "X-Scope-OrgID", "team-a"),
     ],
 )
