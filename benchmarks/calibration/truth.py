@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.calibration.cells import LAGS_IN_STEPS, draw_record
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.prepared import Prepared
-from signalstudy.evidence.response import tabulate
+from signalstudy.evidence.response import bin_demand, tabulate
 from signalstudy.evidence.series import shifted, trailing_mean
 from signalstudy.evidence.smoothing import LEAST_WHOLE
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -75,7 +75,9 @@ def truth_of(
     prepared = _beside(drawn.noisy, judged)
     x = prepared.smooth(prepared.reference)
     # The shape measures see this curve in place of the record's own response.
-    prepared.__dict__["response"] = tabulate(_read(process.minutes, x), x, prepared.blocks)
+    bins = bin_demand(x, np.isfinite(x), prepared.blocks, prepared.shape_every)
+    curve = _read(process.minutes, x)
+    prepared.__dict__["response"] = tabulate(curve, x, prepared.blocks, bins=bins)
     truth = process.answers | _asked(prepared, SHAPES)
     clean, variance = _silent(drawn, prepared), process.variance
     explained = float(np.nanvar(_read(process.steps, prepared.reference)))

@@ -54,15 +54,19 @@ class Record:
         return np.where(np.isfinite(self.level), self.level, -np.inf)
 
     @cached_property
-    def order(self) -> NDArray[np.intp]:
-        """Steps whose level is known, lowest first."""
-        order = np.argsort(self.level)
-        return order[: int(np.isfinite(self.level).sum())]
+    def cuts(self) -> Floats:
+        """Cuts to choose from, lowest first: quantiles of the level, whatever breached when.
+
+        Denser towards the top, because what warns is rare.
+        """
+        known = np.sort(self.level[np.isfinite(self.level)])
+        shares = 1.0 - np.geomspace(0.5, 1.0 / max(known.size, 2), CUTS)
+        return np.unique(_quantiles(known, shares))
 
     @cached_property
-    def ordered(self) -> Floats:
-        """Known levels, lowest first."""
-        return self.level[self.order]
+    def sounds(self) -> Sounds:
+        """The alarms that sound at each of the cuts, breach or none."""
+        return sounds_of(self, self.cuts)
 
     @cached_property
     def onsets(self) -> tuple[NDArray[np.intp], Floats, Floats]:
@@ -92,6 +96,27 @@ class Record:
         for first, last in self.breaches.tolist():
             troubled[max(0, first - self.longest) : last + self.merge] = True
         return troubled
+
+
+@dataclass(frozen=True, slots=True)
+class Sounds:
+    """Alarms outside of breaches at some cuts.
+
+    `cuts`: how many. `cut`, `step` (m,): at which of them each alarm sounds, and when.
+    `is_censored` (m,): scaling out followed it.
+    """
+
+    cuts: int
+    cut: NDArray[np.intp]
+    step: NDArray[np.intp]
+    is_censored: Booleans
+
+    def count(self, within: Booleans) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Count false and censored alarms that sound `within` some steps (n,), by cut."""
+        counts = within[self.step]
+        every = np.bincount(self.cut[counts], minlength=self.cuts)
+        censored = np.bincount(self.cut[counts & self.is_censored], minlength=self.cuts)
+        return every - censored, censored
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +167,7 @@ def judge_alarms(record: Record, cut: float, within: Booleans) -> Outcome:
         lead = breach - start - int(heard[0]) if heard.size else 0
         leads += [lead] if lead else []
         missed += not lead
-    false_alarms, censored = _unannounced(record, np.array([cut]), within)
+    false_alarms, censored = sounds_of(record, np.array([cut])).count(within)
     return Outcome(
         leads=np.array(leads, dtype=np.intp),
         missed=missed,
@@ -164,10 +189,8 @@ def _first_heard(level: Floats, width: int) -> tuple[NDArray[np.intp], Floats, F
     return steps, before[steps], level[steps]
 
 
-def _unannounced(
-    record: Record, cuts: Floats, within: Booleans
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Count false and censored alarms that sound `within` some steps (n,), for each cut.
+def sounds_of(record: Record, cuts: Floats) -> Sounds:
+    """List the alarms above each of ascending `cuts` that sound outside of breaches.
 
     An alarm that does not end sounds anew after each `longest`.
     """
@@ -176,13 +199,11 @@ def _unannounced(
     sounds = (ends - starts) // record.longest + 1
     again = np.arange(sounds.sum()) - np.repeat(np.cumsum(sounds) - sounds, sounds)
     which, at = np.repeat(which, sounds), np.repeat(starts, sounds) + again * record.longest
-    counts = within[at] & ~record.troubled[at]
-    which, at = which[counts], at[counts]
+    calm = ~record.troubled[at]
+    which, at = which[calm], at[calm]
     outs = np.sort(record.scale_outs)
     is_followed = np.searchsorted(outs, at + record.longest) > np.searchsorted(outs, at)
-    every = np.bincount(which, minlength=cuts.size)
-    censored = np.bincount(which[is_followed], minlength=cuts.size)
-    return every - censored, censored
+    return Sounds(cuts.size, which, at, is_followed)
 
 
 def _at_cuts(
@@ -216,16 +237,13 @@ def _best_cut(record: Record, training: Booleans) -> float:
     Of cuts that do equally well the middle between lowest and highest, farthest from those that do
     not.
     """
-    known = record.ordered[training[record.order]]
-    if not known.size:
+    if not np.isfinite(record.level[training]).any():
         return np.inf
-    # Denser towards the top: what warns is rare.
-    shares = 1.0 - np.geomspace(0.5, 1.0 / max(known.size, 2), CUTS)
-    cuts = np.unique(_quantiles(known, shares))
+    cuts = record.cuts
     breaches = record.breaches[:, 0]
     highest = record.highest_before[training[breaches] & (breaches > 0)]
     missed = (highest <= cuts[:, None]).sum(axis=1) + int(training[breaches[breaches == 0]].sum())
-    false_alarms, _ = _unannounced(record, cuts, training)
+    false_alarms, _ = record.sounds.count(training)
     costs = missed + false_alarms / FALSE_ALARMS_PER_BREACH
     equally_good = cuts[costs <= costs.min()]
     return float(equally_good[0] + equally_good[-1]) / 2.0

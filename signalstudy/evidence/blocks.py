@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -80,7 +81,7 @@ class Blocks:
     @property
     def of_step(self) -> Integers:
         """Block of each step (n,)."""
-        return np.arange(self.steps, dtype=np.intp) // self.size
+        return np.repeat(np.arange(self.count), self.size)[: self.steps]
 
     def sums(self, values: Floats) -> Floats:
         """Sum `values` (n, ...) within each block (count, ...); unknown values count nothing."""
@@ -88,16 +89,18 @@ class Blocks:
         starts = np.arange(0, self.steps, self.size)
         return np.asarray(np.add.reduceat(known, starts, axis=0), dtype=np.float64)
 
-    def products(self, *columns: Floats) -> Floats:
-        """Sum the products of each two of k `columns` (n,) within each block: (count, k, k).
+    def products(self, steps: Integers, columns: Floats) -> Floats:
+        """Sum products of each two of k `columns` (k, m), known at `steps` (m,), by block.
 
-        Steps at which any column is unknown count nothing.
+        `steps` in order of time. Returns (count, k, k).
         """
-        table = np.zeros((len(columns), self.count * self.size))
-        table[:, : self.steps] = columns
-        table[:, ~np.isfinite(table.sum(axis=0))] = 0.0
-        parts = table.reshape(len(columns), self.count, self.size).transpose(1, 0, 2)
-        return np.asarray(parts @ parts.transpose(0, 2, 1), dtype=np.float64)
+        edges = np.searchsorted(steps, self.size * np.arange(self.count + 1))
+        used = np.flatnonzero(np.diff(edges))
+        table = np.zeros((self.count, len(columns), len(columns)))
+        for i, j in combinations_with_replacement(range(len(columns)), 2):
+            sums = np.add.reduceat(columns[i] * columns[j], edges[used])
+            table[used, i, j] = table[used, j, i] = sums
+        return table
 
 
 def cut_blocks(

@@ -27,7 +27,6 @@ LEAST_VARIATION = 0.05
 LEAST_INFORMED = 0.8
 """Share of resamples that must hold a twentieth of the whole's changes of replicas."""
 MOST_ROUNDS, MOST_EXPONENT = 20, 30.0
-STEPS_TO_BEGIN = 4000
 CLOSE_ENOUGH = 1e-3
 """A step of Newton's method this small leaves an error of about its square."""
 MOST_COLLINEAR = 0.98
@@ -47,16 +46,17 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
     signal, demand, replicas = _positive_steps(prepared)
     known = np.isfinite(signal)
     _replicas_must_change(replicas[known])
-    x, n = (np.log(values) - np.nanmean(np.log(values)) for values in (demand, replicas))
-    explained = _share_explained(x[known], n[known])
+    logarithms = [np.log(values[known]) for values in (demand, replicas)]
+    x, n = (values - values.mean() for values in logarithms)
+    explained = _share_explained(x, n)
     if explained > MOST_COLLINEAR:
         raise NotEnoughDataError(
             f"Demand explains {explained:.1%} of when replicas changed, so what replicas do to the "
             "signal cannot be told apart from what demand does."
         )
-    blocks = prepared.blocks
-    ones = np.where(known, 1.0, np.nan)
-    value, table = _fit(np.stack((ones, x, n)), signal / np.nanmean(signal), blocks)
+    blocks, steps = prepared.blocks, np.flatnonzero(known)
+    design = np.stack((np.ones(steps.size), x, n))
+    value, table = _fit(design, signal[known] / signal[known].mean(), blocks, steps)
     gram = table[:, :3, :3].reshape(-1, 9)
     variation = _variation(gram.sum(axis=0)[None])[0]
     has_changes = _variation(blocks.weights @ gram) > LEAST_VARIATION * variation
@@ -111,7 +111,7 @@ def _positive_steps(prepared: Prepared) -> tuple[Floats, Floats, Floats]:
         view.replicas,
         known=prepared.known,
     )
-    signal = prepared.smooth(prepared.signal)
+    signal = prepared.smooth_signal
     demand = prepared.smooth_shared(view.demand)
     usable = np.isfinite(signal) & np.isfinite(demand) & np.isfinite(replicas)
     above = [np.where(usable, values, 0.0) > 0.0 for values in (signal, demand, replicas)]
@@ -161,25 +161,24 @@ def _share_explained(x: Floats, y: Floats) -> float:
     return float((x * y).sum()) ** 2 / spread if spread > 0.0 else 0.0
 
 
-def _fit(design: Floats, signal: Floats, blocks: Blocks) -> tuple[float, Floats]:
-    """Fit `signal` (n,) by the exponential of what is linear in `design` (3, n), ln N last.
+def _fit(
+    design: Floats, signal: Floats, blocks: Blocks, steps: NDArray[np.intp]
+) -> tuple[float, Floats]:
+    """Fit `signal` (m,) by the exponential of what is linear in `design` (3, m), ln N last.
 
     Returns its coefficient, and sums by block of products of the design and of what is left, each
-    step weighted by the fit (blocks, 4, 4).
+    of the `steps` (m,) weighted by the fit (blocks, 4, 4).
     """
-    known = np.isfinite(signal)
-    x, y = design[:, known], signal[known]
-    coefficients = np.zeros(design.shape[0])
-    # A few thousand steps tell where to begin with all of them.
-    for every in (max(1, y.size // STEPS_TO_BEGIN), 1):
-        coefficients = _newton(coefficients, x[:, ::every], y[::every])
+    coefficients = _newton(design, signal)
     fitted = _exponential(coefficients, design)
     root = np.sqrt(fitted)
-    return float(coefficients[-1]), blocks.products(*(design * root), (signal - fitted) / root)
+    columns = np.concatenate((design * root, [(signal - fitted) / root]))
+    return float(coefficients[-1]), blocks.products(steps, columns)
 
 
-def _newton(coefficients: Floats, x: Floats, y: Floats) -> Floats:
-    """Improve coefficients (3,) until the exponential fits y (m,) on x (3, m)."""
+def _newton(x: Floats, y: Floats) -> Floats:
+    """Find the coefficients (3,) whose exponential fits y (m,) on x (3, m)."""
+    coefficients = np.zeros(x.shape[0])
     for _ in range(MOST_ROUNDS):
         fitted = _exponential(coefficients, x)
         step = np.linalg.pinv((x * fitted) @ x.T, hermitian=True) @ (x @ (y - fitted))

@@ -40,7 +40,9 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     blocks, count = prepared.blocks, float(prepared.known.sum())
     (x, _), (y, scale) = (_standardized(of) for of in (prepared.reference, prepared.signal))
     noise = prepared.noise / scale
-    sums = blocks.products(x, y - noise, noise)
+    columns = np.stack((x, y - noise, noise))
+    steps = np.flatnonzero(np.isfinite(columns.sum(axis=0)))
+    sums = blocks.products(steps, columns[:, steps] if steps.size < x.size else columns)
     of_x, of_fit, left = sums.sum(axis=0)[:, 2].tolist()
     value = (float(sums[:, 0, 1].sum()) + of_x) / count
     redrawn_x, redrawn_fit = (blocks.weights @ sums[:, :2, 2]).T

@@ -43,7 +43,7 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     if not np.isfinite(hits).any():
         return not_applicable("The prefix-cache hit ratio is not in the data.")
     work = prepared.smooth_shared(prepared.view.reference)
-    signal = prepared.smooth(prepared.signal)
+    signal = prepared.smooth_signal
     thirds = prepared.shared.once(
         "thirds", lambda: _thirds(hits, work), hits, work, known=prepared.known
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from signalstudy.evidence.blocks import Blocks
 
     Floats = NDArray[np.float64]
+    Series = NDArray[np.float32] | NDArray[np.float64]
 
 OUTLIER_DEVIATIONS = 10.0
 
@@ -49,15 +50,28 @@ class FastPart:
         """Standard deviation of what is known."""
         return float(np.nanstd(self.values))
 
-    @cached_property
-    def spectrum(self) -> NDArray[np.complex128]:
-        """Fourier transform of the filled series (n/2 + 1,)."""
-        return np.asarray(rfft(self.filled))
+    @property
+    def unit(self) -> float:
+        """What transforms are scaled by: the deviation, or 1 where that is none."""
+        return self.deviation or 1.0
 
     @cached_property
-    def known_spectrum(self) -> NDArray[np.complex128]:
+    def single(self) -> NDArray[np.float32]:
+        """The filled series over `unit` (n,), as exact as transforms need it.
+
+        Single precision leaves a millionth of the largest covariance, and takes half the time.
+        """
+        return np.asarray(self.filled / self.unit, dtype=np.float32)
+
+    @cached_property
+    def spectrum(self) -> NDArray[np.complex64]:
+        """Fourier transform of `single` (n/2 + 1,)."""
+        return np.asarray(rfft(self.single))
+
+    @cached_property
+    def known_spectrum(self) -> NDArray[np.complex64]:
         """Fourier transform of where it is known (n/2 + 1,)."""
-        return np.asarray(rfft(self.known))
+        return np.asarray(rfft(self.known.astype(np.float32)))
 
     @cached_property
     def autocorrelation(self) -> Floats:
@@ -81,11 +95,15 @@ class Products:
     def circular(self) -> tuple[Floats, Floats]:
         """Sums of x(t) y(t + k) and of pairs for each circular shift k of the record (n,) each."""
         n = self.x.values.size
-        products = irfft(np.conj(self.x.spectrum) * self.y.spectrum, n)
+        products = self._unit * irfft(np.conj(self.x.spectrum) * self.y.spectrum, n)
         if self.x.is_whole and self.y.is_whole:
             return products, np.full(n, float(n))
         pairs = irfft(np.conj(self.x.known_spectrum) * self.y.known_spectrum, n)
-        return products, pairs
+        return products, np.round(pairs.astype(np.float64))
+
+    @property
+    def _unit(self) -> np.float64:
+        return np.float64(self.x.unit * self.y.unit)
 
     def within(self, limit: int) -> tuple[Floats, Floats]:
         """Sum products and pairs at lags from -limit to limit, without wrapping around.
@@ -105,10 +123,10 @@ class Products:
         Each block of x meets y beyond the block's ends, so that no pair is lost and the blocks add
         up to the cross-covariance of the whole record.
         """
-        products = lagged_block_sums(self.x.filled, self.y.filled, blocks, limit)
+        products = self._unit * lagged_block_sums(self.x.single, self.y.single, blocks, limit)
         if self.x.is_whole and self.y.is_whole:
             return products, _pairs_in_blocks(blocks, limit)
-        return products, lagged_block_sums(self.x.known, self.y.known, blocks, limit)
+        return products, np.round(lagged_block_sums(self.x.known, self.y.known, blocks, limit))
 
 
 def fast_part_of(values: Floats, width: int) -> FastPart:
@@ -126,15 +144,18 @@ def fast_part_of(values: Floats, width: int) -> FastPart:
     return FastPart(np.asarray(fast, dtype=np.float64))
 
 
-def lagged_block_sums(x: Floats, y: Floats, blocks: Blocks, limit: int) -> Floats:
-    """Sum x(t) y(t + k) over each block, k from -limit to limit: (blocks, 2 limit + 1)."""
+def lagged_block_sums(x: Series, y: Series, blocks: Blocks, limit: int) -> Floats:
+    """Sum x(t) y(t + k) over each block, k from -limit to limit: (blocks, 2 limit + 1).
+
+    As exact as x and y (n,) are.
+    """
     padded, reach = blocks.count * blocks.size, blocks.size + 2 * limit
-    x_filled = np.zeros(padded)
+    x_filled = np.zeros(padded, dtype=x.dtype)
     x_filled[: x.size] = x
-    y_filled = np.zeros(padded + 2 * limit)
+    y_filled = np.zeros(padded + 2 * limit, dtype=y.dtype)
     y_filled[limit : limit + y.size] = y
     x_blocks = x_filled.reshape(blocks.count, blocks.size)
-    y_blocks: Floats = np.lib.stride_tricks.sliding_window_view(y_filled, reach)[:: blocks.size]
+    y_blocks = np.lib.stride_tricks.sliding_window_view(y_filled, reach)[:: blocks.size]
     # What the transform wraps around lies beyond the longest lag.
     size = next_fast_len(reach, real=True)
     crossed = np.conj(rfft(x_blocks, size, axis=1)) * rfft(y_blocks, size, axis=1)

@@ -21,6 +21,7 @@ PINBALL_QUANTILE = 0.9
 """A replica too few costs nine times one too many."""
 PREDICTOR_BINS = 20
 FEWEST_STEPS = 60
+FEWEST_TRAINING = 30
 FEWEST_BLOCKS = 6
 LEAST_BLOCK_COVERAGE = 0.5
 LONGEST_HORIZON_SHARE = 1.0 / 8.0
@@ -77,25 +78,25 @@ def _held_out_pinball(
 ) -> Floats:
     """Pinball loss at each step (n,) of a curve fitted on the other folds of blocks."""
     loss = np.full(target.shape, np.nan)
-    steps = np.flatnonzero(known)
+    fold_of = fold_of_steps(prepared.cut)
+    # The target is a mean over minutes: steps in between train no curve better.
+    steps = np.flatnonzero(known)[:: prepared.shape_every]
     steps = steps[ascending(predictor[steps])]
-    x, y, fold_of = predictor[steps], target[steps], fold_of_steps(prepared.cut)[steps]
+    x, y, fold_of_step = predictor[steps], target[steps], fold_of[steps]
     for fold in range(int(fold_of.max()) + 1):
-        is_held_out = fold_of == fold
-        held_out, training = np.flatnonzero(is_held_out), np.flatnonzero(~is_held_out)
-        if not held_out.size or training.size < FEWEST_STEPS // 2:
+        held_out, training = np.flatnonzero(known & (fold_of == fold)), fold_of_step != fold
+        if not held_out.size or training.sum() < FEWEST_TRAINING:
             continue
-        short = y[held_out] - _quantile_curve(x[training], y[training], x[held_out])
-        loss[steps[held_out]] = np.maximum(
-            PINBALL_QUANTILE * short, (PINBALL_QUANTILE - 1.0) * short
-        )
+        curve = _quantile_curve(x[training], y[training])
+        short = target[held_out] - np.interp(predictor[held_out], *curve)
+        loss[held_out] = np.maximum(PINBALL_QUANTILE * short, (PINBALL_QUANTILE - 1.0) * short)
     return loss
 
 
-def _quantile_curve(x: Floats, y: Floats, at: Floats) -> Floats:
-    """Monotone curve through the 90 % quantile of y in equal-count bins of x, read off at `at`.
+def _quantile_curve(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """Levels and heights of a monotone curve through 90 % quantiles of y in equal bins of x.
 
-    `x` and `at` in ascending order.
+    `x` in ascending order.
     """
     bins = min(PREDICTOR_BINS, max(2, x.size // PREDICTOR_BINS))
     # The few steps that equal bins leave over are the lowest: they matter least.
@@ -105,7 +106,7 @@ def _quantile_curve(x: Floats, y: Floats, at: Floats) -> Floats:
     rises = float(((levels - levels.mean()) * (heights - heights.mean())).sum()) >= 0.0
     curve = isotonic_regression(heights, increasing=rises).x
     distinct, first = np.unique(levels, return_index=True)
-    return np.asarray(np.interp(at, distinct, curve[first]), dtype=np.float64)
+    return distinct, np.asarray(curve[first], dtype=np.float64)
 
 
 def _row_quantiles(rows: Floats, share: float) -> Floats:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 SHAPE_SECONDS = 300.0
 SHAPE_WINDOWS = 48
+MEANS_PER_WINDOW = 4
 OTHER_FLEET = 0.02
 """Fleets that differ by less than one replica in fifty are one."""
 LEAST_SETTLED = 0.5
@@ -211,14 +212,28 @@ class Prepared:
         return max(1, min(round(SHAPE_SECONDS / self.view.step_seconds), n // SHAPE_WINDOWS))
 
     @property
+    def shape_every(self) -> int:
+        """At each how many steps shapes look: means that overlap by more tell nothing new."""
+        return max(1, self.shape_width // MEANS_PER_WINDOW)
+
+    @property
     def shape_note(self) -> str:
         """What the shape measures rest on, for notes."""
         seconds = (self.shape_width - 1 + self.shape_width % 2) * self.view.step_seconds
         return f"on means of {seconds:g} s, {self.alignment[1]}"
 
     def smooth(self, values: Floats) -> Floats:
-        """Average `values` (n,) at the speed shapes are judged at, where the pair is known."""
-        return moving_mean(np.where(self.known, values, np.nan), self.shape_width)
+        """Average `values` (n,) at the speed shapes are judged at, where the pair is known.
+
+        Given at each `shape_every`-th step, NaN at the others.
+        """
+        known = np.where(self.known, values, np.nan)
+        return moving_mean(known, self.shape_width, self.shape_every)
+
+    @cached_property
+    def smooth_signal(self) -> Floats:
+        """The signal, averaged as `smooth` does (n,)."""
+        return self.smooth(self.signal)
 
     def smooth_shared(self, values: Floats) -> Floats:
         """Average `values` (n,) that all signals of the pool have, as `smooth` does."""
@@ -229,7 +244,7 @@ class Prepared:
         """The smoothed signal by block of time and bin of smoothed reference."""
         reference = self.smooth_shared(self.view.reference)
         demand_must_vary(reference)
-        return self._tabulate(self.smooth(self.signal), reference)
+        return self._tabulate(self.smooth_signal, reference, every=self.shape_every)
 
     @cached_property
     def noise_squares(self) -> Response:
@@ -249,11 +264,16 @@ class Prepared:
         return np.asarray(redrawn, dtype=np.float64)
 
     def _tabulate(
-        self, values: Floats, reference: Floats, *, fewest_levels: int = FEWEST_LEVELS
+        self,
+        values: Floats,
+        reference: Floats,
+        *,
+        fewest_levels: int = FEWEST_LEVELS,
+        every: int = 1,
     ) -> Response:
         """Tabulate `values` (n,) over bins of a reference that other signals have as well."""
         known = np.isfinite(values) & np.isfinite(reference)
         bins = self.shared.once(
-            "bins", lambda: bin_demand(reference, known, self.cut), reference, known=known
+            "bins", lambda: bin_demand(reference, known, self.cut, every), reference, known=known
         )
         return tabulate(values, reference, self.blocks, fewest_levels=fewest_levels, bins=bins)

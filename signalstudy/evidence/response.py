@@ -186,14 +186,16 @@ class DemandBins:
         return np.asarray(heights[self.left] + self.share * rises[self.left], dtype=np.float64)
 
 
-def bin_demand(reference: Floats, known: NDArray[np.bool_], blocks: Blocks) -> DemandBins:
-    """Bin `reference` (n,) where `known` (n,).
+def bin_demand(
+    reference: Floats, known: NDArray[np.bool_], blocks: Blocks, every: int = 1
+) -> DemandBins:
+    """Bin `reference` (n,) where `known` (n,), which is at one of `every` so many steps.
 
     The lowest and the highest 5 % of demand have a bin of their own, the range between them 8 to
     20 of equal counts, at least 100 steps each where there are so many.
     """
     demand = reference[known]
-    inner_bins = int(np.clip(demand.size // STEPS_PER_BIN, FEWEST_BINS, MOST_BINS))
+    inner_bins = int(np.clip(every * demand.size // STEPS_PER_BIN, FEWEST_BINS, MOST_BINS))
     shares = np.concatenate(([0.0], np.linspace(LOW_QUANTILE, HIGH_QUANTILE, inner_bins + 1)))
     quantiles = np.quantile(demand, shares)
     edges = np.unique(quantiles)

@@ -21,10 +21,11 @@ MEDIAN_OF = 4096
 """So many values are enough for a middle that only keeps running sums small."""
 
 
-def moving_mean(values: Floats, width: int) -> Floats:
+def moving_mean(values: Floats, width: int, every: int = 1) -> Floats:
     """Average what is known within `width` steps (made odd) around each known value (n,).
 
-    Centred, so it adds no delay; unknown values stay unknown.
+    Centred, so it adds no delay; unknown values stay unknown. Where only means at each `every`-th
+    step are asked for, the others are NaN.
     """
     half = width // 2
     known = np.isfinite(values)
@@ -33,25 +34,29 @@ def moving_mean(values: Floats, width: int) -> Floats:
     present = values[known]
     middle = float(np.median(present[:: -(-present.size // MEDIAN_OF)]))
     filled = np.where(known, values - middle, 0.0)
-    counts = _window_sums(known.astype(np.int64), half)
-    means = middle + _window_sums(filled, half) / np.maximum(counts, 1)
+    counts = _window_sums(known.astype(np.int64), half, every)
+    means = middle + _window_sums(filled, half, every) / np.maximum(counts, 1)
     # Running sums leave rounding behind: no mean leaves the range, and constants stay constant.
     is_off = filled != 0.0
     if values.size - np.count_nonzero(is_off) > half:
-        means[_window_sums(is_off.astype(np.int64), half) == 0] = middle
+        means[_window_sums(is_off.astype(np.int64), half, every) == 0] = middle
     np.clip(means, present.min(), present.max(), out=means)
-    means[~known] = np.nan
-    return np.asarray(means, dtype=np.float64)
+    means[~known[::every]] = np.nan
+    if every == 1:
+        return np.asarray(means, dtype=np.float64)
+    thinned = np.full(values.shape, np.nan)
+    thinned[::every] = means
+    return thinned
 
 
-def _window_sums(values: NDArray[Any], half: int) -> NDArray[Any]:
-    """Sum each value with `half` neighbours on each side, fewer at the ends (n,)."""
+def _window_sums(values: NDArray[Any], half: int, every: int) -> NDArray[Any]:
+    """Sum each `every`-th of n values with `half` neighbours on each side, fewer at the ends."""
     n = values.size
     # Running sums, drawn out flat beyond both ends of the record.
     running = np.zeros(n + 2 * half + 1, dtype=values.dtype)
     np.cumsum(values, out=running[half + 1 : half + 1 + n])
     running[half + 1 + n :] = running[half + n]
-    return np.asarray(running[2 * half + 1 :] - running[:n])
+    return np.asarray(running[2 * half + 1 :: every] - running[:n:every])
 
 
 def high_pass(values: Floats, width: int) -> Floats:
@@ -96,18 +101,22 @@ def signal_must_vary(signal: Floats) -> None:
 
 def trailing_mean(values: Floats, width: int) -> Floats:
     """Average what is known of the last `width` steps, this one included (n,): no look ahead."""
-    return next(trailing_means(values, (width,)))
+    return next(trailing_means(values, [(width, 1)]))
 
 
-def trailing_means(values: Floats, widths: Iterable[int]) -> Iterator[Floats]:
-    """Average what is known of the last steps (n,), over one width after the other."""
+def trailing_means(values: Floats, windows: Iterable[tuple[int, int]]) -> Iterator[Floats]:
+    """Average what is known of the last steps (n,), over one width after the other.
+
+    `windows`: widths, and at each how many steps a mean is asked for: (n / every,).
+    """
     known = np.isfinite(values)
     counts = np.cumsum(known, dtype=np.float64)
     sums = np.cumsum(np.where(known, values, 0.0))
-    for width in widths:
-        count, means = counts.copy(), sums.copy()
-        count[width:] -= counts[:-width]
-        means[width:] -= sums[:-width]
+    for width, every in windows:
+        count, means = counts[::every].copy(), sums[::every].copy()
+        first = -(-width // every)
+        count[first:] -= counts[first * every - width : values.size - width : every]
+        means[first:] -= sums[first * every - width : values.size - width : every]
         nothing = count < 0.5
         if nothing.any():
             count[nothing], means[nothing] = 1.0, np.nan

@@ -35,6 +35,8 @@ MOST_RATIO = 1e6
 CURVE_COST = 0.05
 """Least half width, as a share: what is left after averaging is small, and the curve costs."""
 LONGEST_SHARE = 1.0 / 24.0
+MEANS_PER_WINDOW = 4
+"""Means that overlap by more than three quarters tell nothing new."""
 LEAST_WHOLE = 0.2
 """Share of the windows without a gap from which on only those count: others average less."""
 
@@ -89,7 +91,8 @@ def clear_lag_seconds(prepared: Prepared) -> Estimate:
     step = prepared.view.step_seconds
     parts = _parts(prepared)
     widths = sorted({1, *(_steps(prepared, seconds) for seconds in WINDOWS_SECONDS)})
-    smoothed = zip(*(trailing_means(part, widths) for part in parts), strict=True)
+    windows = [(width, max(1, width // MEANS_PER_WINDOW)) for width in widths]
+    smoothed = zip(*(trailing_means(part, windows) for part in parts), strict=True)
     ratios = [_ratio_of(explained, noise) for explained, noise in smoothed]
     frontier = ", ".join(
         f"{ratio:.3g} at {width * step:g} s" for width, ratio in zip(widths, ratios, strict=True)
