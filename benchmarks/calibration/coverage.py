@@ -59,7 +59,9 @@ class Coverage:
 
     @property
     def is_at_floor(self) -> bool:
-        """Whether a stated resolution makes up half of the median width, or the truth is a bound.
+        """Whether a stated resolution is at least half of what makes the width, or truth a bound.
+
+        Resolutions are added by squares: half of the width's square is theirs.
 
         A lag's is met where the interval is at most one step wide. No interval of a ratio that is
         at its bound can miss it on more than one side.
@@ -69,7 +71,7 @@ class Coverage:
         if self.measure in BOUNDS and abs(self.truth - BOUNDS[self.measure]) < AT_BOUND:
             return True
         floor = FLOORS.get(self.measure, 0.0) + SHARES.get(self.measure, 0.0) * abs(self.truth)
-        return self.median_width <= 4.0 * floor
+        return self.median_width <= 2.0 * 2.0**0.5 * floor
 
 
 def judge_cell(

@@ -1,11 +1,11 @@
 """The right answers of a record: what its process does on average, at the demand it visits.
 
 The curve of a response comes from a long record without noise of the same process; a record's
-shape and range are those of that curve over the demand that the record visits; its clarity sets
-against them what that curve leaves of this record without noise: bursts that are blurred and fleets
-that change are what was visited, too. Lag, and the response to replicas, are those of the process
-itself; so is the correlation of `prompt`, whose cache is a confounder that is drawn, while that of
-the others is of the record without noise. What noise of a known variance adds is worked in.
+shape and range are those of that curve over the demand that the record visits. Its clarity and its
+correlation set against them what the process leaves unexplained at each level of that demand:
+demand is what was visited, and all that it does not explain (bursts that are blurred, fleets that
+change, a cache) is chance, as it is to the intervals. Lag, and the response to replicas, are those
+of the process itself. What noise of a known variance adds is worked in.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ if TYPE_CHECKING:
 LONG_DAYS = 60.0
 SEED = 715517
 CURVE_BINS = 1000
+END_BINS = 10
 REPLICATES = 50
 HORIZON_SECONDS = 120.0
 SHAPES = ("linearity_ratio", "demand_elasticity", "gain_ratio", "dynamic_range_ratio")
-OF_THE_PROCESS = ("demand_correlation", "capacity_elasticity", "lag_seconds", "seen_lag_seconds")
+OF_THE_PROCESS = ("capacity_elasticity", "lag_seconds", "seen_lag_seconds")
 DISTORTION = "cache_distortion_ratio"
 
 
@@ -50,15 +51,15 @@ class Process:
     """What holds for one signal of a cell, whatever the record.
 
     `steps`, `minutes`: the mean signal over levels of the reference, (2, bins): at steps, and of
-    means over minutes. `unexplained`: variance at steps that the curve leaves without any noise,
-    in the long record.
+    means over minutes. `unexplained`: the square of what that curve leaves without any noise, over
+    levels of the reference, (2, bins); `averaged`: the same of trailing means as a controller sees.
     """
 
     answers: dict[str, float]
-    variance: float
     steps: Floats
     minutes: Floats
-    unexplained: float
+    unexplained: Floats
+    averaged: Floats
 
 
 def truth_of(
@@ -79,40 +80,48 @@ def truth_of(
     curve = _read(process.minutes, x)
     prepared.__dict__["response"] = tabulate(curve, x, prepared.blocks, bins=bins)
     truth = process.answers | _asked(prepared, SHAPES)
-    clean, variance = _silent(drawn, prepared), process.variance
-    explained = float(np.nanvar(_read(process.steps, prepared.reference)))
-    unexplained = process.unexplained
-    if drawn.noisy.name != "prompt":
-        known, variance = np.isfinite(clean), float(np.nanvar(clean))
-        both = np.corrcoef(clean[known], prepared.reference[known])
-        truth["demand_correlation"] = float(both[0, 1])
-        unexplained = float(np.nanmean((clean - _read(process.steps, prepared.reference)) ** 2))
-    truth["demand_correlation"] *= (variance / (variance + noise)) ** 0.5
-    unexplained += noise
+    reference = prepared.reference[prepared.known]
+    curve = _read(process.steps, reference)
+    explained = float(curve.var())
+    unexplained = float(np.interp(reference, *process.unexplained).mean()) + noise
+    straight = float(np.corrcoef(reference, curve)[0, 1])
+    truth["demand_correlation"] = straight * (explained / (explained + unexplained)) ** 0.5
     low, high = prepared.response.ends(prepared.response.fit)
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
     is_distorted = drawn.noisy.name == "prompt"
-    asked = _asked(_beside(drawn.without_noise, judged), [DISTORTION])
+    asked = _asked(_beside(_distorted(drawn, judged), judged), [DISTORTION])
     truth |= {name: of if is_distorted else 0.0 for name, of in asked.items()}
     truth["hysteresis_ratio"] = 0.0  # no signal of the design remembers where demand came from
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
         truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds
         if drawn.noisy.name != "prompt":
-            curve = _read(process.steps, prepared.reference)
-            truth["control_signal_to_noise_ratio"] = _averaged(cell, number, curve, clean, noise)
+            truth["control_signal_to_noise_ratio"] = _averaged(
+                cell, _width(cell, number), process, prepared, noise
+            )
     return truth
 
 
-def _averaged(cell: Cell, number: int, curve: Floats, clean: Floats, noise: float) -> float:
-    """Give explained over unexplained variance of means over seen lag and horizon.
+def _distorted(drawn: Drawn, judged: Prepared) -> SignalView:
+    """Give the record as it were if nothing but work and the hits that were drawn moved it."""
+    clean = drawn.without_noise
+    work = shifted(clean.reference, -judged.alignment[0]) / (1.0 - clean.hit_ratio)
+    return replace(clean, signal=np.where(np.isfinite(clean.signal), work, np.nan))
+
+
+def _width(cell: Cell, number: int) -> int:
+    """Give the steps that a controller averages over: seen lag and horizon."""
+    seconds = cell.lag_seconds(number) + cell.step_seconds + HORIZON_SECONDS
+    return max(1, round(seconds / cell.step_seconds))
+
+
+def _averaged(cell: Cell, width: int, process: Process, prepared: Prepared, noise: float) -> float:
+    """Give explained over unexplained variance of means over `width` steps.
 
     A mean over w steps leaves sum (w - |k|) rho^|k| / w2 of the variance of noise that keeps rho
     from step to step.
     """
-    seconds = cell.lag_seconds(number) + cell.step_seconds + HORIZON_SECONDS
-    width = max(1, min(round(seconds / cell.step_seconds), int(curve.size / 24)))
     apart = np.abs(np.arange(1 - width, width))
     left = [
         float(((width - apart) * np.exp(-apart * cell.step_seconds / memory)).sum()) / width**2
@@ -120,11 +129,13 @@ def _averaged(cell: Cell, number: int, curve: Floats, clean: Floats, noise: floa
         else 1.0 / width
         for memory in cell.noise_seconds
     ]
-    whole = trailing_mean(np.isfinite(clean).astype(np.float64), width) > 1.0 - 1e-9
+    whole = trailing_mean(prepared.known.astype(np.float64), width) > 1.0 - 1e-9
     whole |= whole.mean() <= LEAST_WHOLE
-    bent = float(np.nanmean(trailing_mean(clean - curve, width)[whole] ** 2))
-    explained = float(np.nanvar(trailing_mean(curve, width)[whole]))
-    return explained / (bent + noise * float(np.mean(left)))
+    reference = trailing_mean(prepared.reference, width)[whole]
+    curve = trailing_mean(_read(process.steps, prepared.reference), width)[whole]
+    known = np.isfinite(reference)
+    bent = float(np.interp(reference[known], *process.averaged).mean())
+    return float(np.nanvar(curve)) / (bent + noise * float(np.mean(left)))
 
 
 def _beside(view: SignalView, judged: Prepared) -> Prepared:
@@ -140,32 +151,27 @@ def _few(blocks: Blocks) -> Blocks:
     return replace(blocks, weights=blocks.weights[:REPLICATES])
 
 
-def _silent(drawn: Drawn, prepared: Prepared) -> Floats:
-    """Give the record's signal without noise, aligned as the noisy one was (n,)."""
-    moved = shifted(drawn.without_noise.signal, prepared.alignment[0])
-    return np.where(prepared.known, moved, np.nan)
-
-
 @lru_cache(maxsize=256)
 def _processes(silent: Cell, number: int) -> dict[str, Process]:
     """Learn each signal's process from one long record without noise."""
     return {
-        drawn.noisy.name: _learn(Prepared(drawn.noisy))
+        drawn.noisy.name: _learn(Prepared(drawn.noisy), _width(silent, number))
         for drawn in draw_record(silent, number, SEED)
     }
 
 
-def _learn(prepared: Prepared) -> Process:
+def _learn(prepared: Prepared, width: int) -> Process:
     few = _few(prepared.cut)
     prepared.__dict__.update(cut=few, blocks=few)
     x, y = prepared.reference, prepared.signal
     steps = _curve(x, y)
+    left = y - _read(steps, x)
     return Process(
         answers=_asked(prepared, OF_THE_PROCESS),
-        variance=float(np.nanvar(y)),
         steps=steps,
         minutes=_curve(prepared.smooth(x), prepared.smooth(y)),
-        unexplained=float(np.nanvar(y - _read(steps, x))),
+        unexplained=_curve(x, left**2),
+        averaged=_curve(trailing_mean(x, width), trailing_mean(left, width) ** 2),
     )
 
 
@@ -178,15 +184,14 @@ def _curve(x: Floats, y: Floats) -> Floats:
 
 
 def _read(curve: Floats, at: Floats) -> Floats:
-    """Read a curve (2, bins) off (n,), its ends drawn out straight by their last tenth."""
+    """Read a curve (2, bins) off (n,), drawn out straight by the slopes at its ends."""
     levels, heights = curve
-    tenth = levels.size // 10
     low, high = (
-        np.polyfit(levels[part], heights[part], 1) for part in (slice(tenth), slice(-tenth, None))
+        np.polyfit(levels[part], heights[part], 1)[0]
+        for part in (slice(END_BINS), slice(-END_BINS, None))
     )
-    inside = np.interp(at, levels, heights)
-    below = np.where(at < levels[0], np.polyval(low, at), inside)
-    return np.where(at > levels[-1], np.polyval(high, at), below)
+    beyond = low * np.minimum(at - levels[0], 0.0) + high * np.maximum(at - levels[-1], 0.0)
+    return np.asarray(np.interp(at, levels, heights) + beyond)
 
 
 def _asked(prepared: Prepared, names: Iterable[str]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from signalstudy.evidence.autocorrelation import carry_over
 from signalstudy.evidence.blocks import bootstrapped
 from signalstudy.evidence.fleet_changes import elasticity_by_changes
 from signalstudy.evidence.series import moving_mean, shifted
@@ -56,7 +57,12 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
         )
     blocks, steps = prepared.blocks, np.flatnonzero(known)
     design = np.stack((np.ones(steps.size), x, n))
-    value, table = _fit(design, signal[known] / signal[known].mean(), blocks, steps)
+    value, left, table = _fit(design, signal[known] / signal[known].mean(), blocks, steps)
+    # What no power of demand and replicas fits lasts as long as a fleet does.
+    unexplained = np.zeros(known.shape)
+    unexplained[steps] = left
+    lasting = max(blocks.carry_over, carry_over(unexplained, blocks.size))
+    blocks = replace(blocks, carry_over=lasting)
     gram = table[:, :3, :3].reshape(-1, 9)
     variation = _variation(gram.sum(axis=0)[None])[0]
     has_changes = _variation(blocks.weights @ gram) > LEAST_VARIATION * variation
@@ -163,17 +169,18 @@ def _share_explained(x: Floats, y: Floats) -> float:
 
 def _fit(
     design: Floats, signal: Floats, blocks: Blocks, steps: NDArray[np.intp]
-) -> tuple[float, Floats]:
+) -> tuple[float, Floats, Floats]:
     """Fit `signal` (m,) by the exponential of what is linear in `design` (3, m), ln N last.
 
-    Returns its coefficient, and sums by block of products of the design and of what is left, each
-    of the `steps` (m,) weighted by the fit (blocks, 4, 4).
+    Returns its coefficient, what is left (m,), and sums by block of products of the design and of
+    what is left, each of the `steps` (m,) weighted by the fit (blocks, 4, 4).
     """
     coefficients = _newton(design, signal)
     fitted = _exponential(coefficients, design)
     root = np.sqrt(fitted)
-    columns = np.concatenate((design * root, [(signal - fitted) / root]))
-    return float(coefficients[-1]), blocks.products(steps, columns)
+    left = signal - fitted
+    columns = np.concatenate((design * root, [left / root]))
+    return float(coefficients[-1]), left, blocks.products(steps, columns)
 
 
 def _newton(x: Floats, y: Floats) -> Floats:

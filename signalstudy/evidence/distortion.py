@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.autocorrelation import carry_over
-from signalstudy.evidence.blocks import bootstrapped, widening
+from signalstudy.evidence.blocks import bootstrapped, influence_of, widening
 from signalstudy.evidence.response import left_out_residuals
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate, not_applicable
@@ -81,7 +81,7 @@ def cache_distortion_ratio(prepared: Prepared) -> Estimate:
     )
     # A range is never negative, and noise alone makes one: at most what it makes is taken off.
     by_noise = float(np.quantile(np.ptp(strays, axis=1), 0.95)) / abs(middle)
-    least = max(value - widening(resampled, blocks) * by_noise, 0.0)
+    least = max(value - widening(influence_of(resampled, blocks), blocks) * by_noise, 0.0)
     return replace(found, low=least if found.low is None else min(found.low, least))
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 FOLDS = 6
+FITTED_SHARE = 1.0 / 3.0
 LEVELS = 2000
 """Demand is told apart at this many levels of equal counts and as many of equal width."""
 
@@ -34,9 +35,9 @@ def residuals_of(
 ) -> Floats:
     """Give what a monotone curve of `reference` (n,) leaves of `signal` (n,), neither too well fit.
 
-    A curve errs too little where it was fitted and about as much too much where it was not. So
-    these are the held-out residuals, scaled to the mean square of both kinds: within a hundredth of
-    the noise's own where the held-out ones alone stand 13 % off (benchmarks/calibration).
+    A monotone curve's squares are too small where it was fitted, and half as much too large where
+    it was not: of white noise 2.2 % and 1.1 % (benchmarks/calibration). So these are the held-out
+    residuals, scaled to a mean square of which a third is that of the fitted ones.
     `levels`: those of the reference where both are known, where they are at hand.
     """
     levels = levels or cut_levels(reference, np.isfinite(signal) & np.isfinite(reference), blocks)
@@ -47,7 +48,9 @@ def residuals_of(
     outside, inside = float(np.nansum(left**2)), float((fitted**2).sum())
     residuals = np.full(signal.shape, np.nan)
     residuals[levels.steps] = left
-    return residuals * np.sqrt((1.0 + inside / outside) / 2.0) if outside > 0.0 else residuals
+    if outside > 0.0:
+        residuals *= np.sqrt(1.0 + FITTED_SHARE * (inside / outside - 1.0))
+    return residuals
 
 
 def predict_held_out(signal: Floats, reference: Floats, blocks: Blocks) -> Floats:

@@ -26,18 +26,21 @@ if TYPE_CHECKING:
 TREND_SECONDS = 3600.0
 TREND_SHARE = 1.0 / 24.0
 LEAST_SIDE = 0.1
-RESOLUTION = 0.005
-"""Half width that the interval has at least, and what half a step of lag would make of demand: the
-signal is aligned by whole steps only."""
+RESOLUTION = 0.002
+"""Half width that the interval has at least."""
+UNALIGNED = 0.125
+"""Steps that an identified lag errs by in any case, and half a step where none is identified: what
+so much lag would make of a loop is added to the interval by squares, as another floor."""
 
 
 def hysteresis_ratio(prepared: Prepared) -> Estimate:
     """Height of the signal on the way up less that on the way down, at equal demand.
 
     As a share of its range from low to high demand: the width of the loop (methods, section 5).
-    Up and down by the means of demand in the hour after and the hour before; the lag is taken out
-    first, which would look the same. Positive where the signal stands higher while demand rises.
-    Queues that drain, fragmented memory and warm caches make one.
+    Up and down by the means of demand in the hour after and the hour before. The lag, which would
+    look the same, is taken out first: whole steps of the signal, the rest of its loop. Positive
+    where the signal stands higher while demand rises. Queues that drain, fragmented memory and warm
+    caches make one.
     """
     signal_must_vary(prepared.signal)
     demand_must_vary(prepared.reference)
@@ -62,15 +65,20 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
         )
     columns = [part for side in sides for part in (side, np.where(side, noise, 0.0))]
     sums = prepared.blocks.sums(np.column_stack(columns).astype(np.float64))
-    value = _loop(sums.sum(axis=0)[None])[0] / abs(high - low)
-    half_step = (shifted(prepared.reference, 1) - shifted(prepared.reference, -1)) / 4.0
-    moved = [float(np.nanmean(half_step[side])) for side in sides]
-    unaligned = abs(moved[0] - moved[1]) / (response.high_level - response.low_level)
+    # The signal is aligned by whole steps only. What the rest of its lag makes of a loop is known.
+    curve = prepared.signal - prepared.noise
+    a_step = (shifted(curve, 1) - shifted(curve, -1)) / 2.0
+    moved = [float(np.nanmean(a_step[side])) for side in sides]
+    by_a_step = (moved[1] - moved[0]) / abs(high - low)
+    late = prepared.unaligned_steps
+    made = (late or 0.0) * by_a_step
+    resolution = by_a_step * (0.5 if late is None else UNALIGNED)
+    value = _loop(sums.sum(axis=0)[None])[0] / abs(high - low) - made
     return bootstrapped(
         float(value),
-        _loop(prepared.blocks.weights @ sums) / abs(high - low),
+        _loop(prepared.blocks.weights @ sums) / abs(high - low) - made,
         prepared.blocks,
-        floor=RESOLUTION + unaligned,
+        floor=float(np.hypot(RESOLUTION, resolution)),
         method="held-out residuals while demand rises less those while it falls, block bootstrap",
         note=f"rising and falling by means of {width * view.step_seconds:g} s, "
         f"{prepared.alignment[1]}",

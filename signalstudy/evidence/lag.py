@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from signalstudy.evidence.blocks import widening
+from signalstudy.evidence.blocks import influence_of, widening
 from signalstudy.evidence.crosscovariance import identified_range
 from signalstudy.vocabulary.estimate import Estimate
 
@@ -72,7 +72,7 @@ def _own_lag(prepared: Prepared) -> tuple[float, float, float]:
     search = prepared.lag_search
     step = prepared.view.step_seconds
     low, high = identified_range(search, step)
-    wider = widening(search.resampled_steps, prepared.cut)
+    wider = widening(influence_of(search.resampled_steps, prepared.cut), prepared.cut)
     peak = search.peak_steps
     below, above = (
         float(np.hypot(wider * max(reach, 0.0), RESOLUTION_SHARE))

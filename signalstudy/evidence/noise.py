@@ -21,7 +21,7 @@ LEAST_UNEXPLAINED = 1e-6
 """R2 is held below 1 by this much: a signal that demand fixes gets 10^6, not infinity."""
 
 
-CURVE_COST = 0.02
+CURVE_COST = 0.015
 """Least half width, as a share of the ratio: the curve is itself estimated, and costs about as
 much of the ratio on a day of steps of 10 s."""
 

@@ -119,6 +119,15 @@ class Prepared:
         return steps, f"aligned at {steps} steps"
 
     @cached_property
+    def unaligned_steps(self) -> float | None:
+        """How much later than aligned the signal is, within a step; None without a lag."""
+        try:
+            identified_range(self.lag_search, self.view.step_seconds)
+        except NotEnoughDataError:
+            return None
+        return self.lag_search.peak_steps - self.alignment[0]
+
+    @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Steps where the aligned signal and the reference are both known."""
         moved = shifted(self.view.signal, self.alignment[0])

@@ -161,7 +161,8 @@ class DemandBins:
 
     `known` (n,): those steps. `cell` (m,): block times number of bins plus bin. `counts` (blocks,
     bins). `levels`, `inner`, `low_level`, `high_level`: see Response. `left`, `share` (m,): the
-    level at or below a step's demand, and how far it stands on the way to the next, 0 to 1.
+    level at or below a step's demand, and how far it stands on the way to the next: 0 to 1, less
+    below the first level, more above the last.
     """
 
     blocks: Blocks
@@ -206,7 +207,8 @@ def bin_demand(
     cell = blocks.of_step[known] * bins + bin_of
     counts = np.bincount(cell, minlength=blocks.count * bins).reshape(-1, bins).astype(np.float64)
     levels = np.bincount(bin_of, demand) / counts.sum(axis=0)
-    left = np.maximum(bin_of - (demand < levels[bin_of]), 0)
+    # Below the first and above the last level the line goes on as it began and ended.
+    left = np.clip(bin_of - (demand < levels[bin_of]), 0, max(bins - 2, 0))
     reach = np.append(np.diff(levels), np.inf)
     low, high = float(quantiles[1]), float(quantiles[-1])
     return DemandBins(
@@ -219,7 +221,7 @@ def bin_demand(
         low_level=low,
         high_level=high,
         left=left,
-        share=np.clip((demand - levels[left]) / reach[left], 0.0, 1.0),
+        share=(demand - levels[left]) / reach[left],
     )
 
 

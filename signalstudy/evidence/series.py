@@ -115,8 +115,9 @@ def trailing_means(values: Floats, windows: Iterable[tuple[int, int]]) -> Iterat
     for width, every in windows:
         count, means = counts[::every].copy(), sums[::every].copy()
         first = -(-width // every)
-        count[first:] -= counts[first * every - width : values.size - width : every]
-        means[first:] -= sums[first * every - width : values.size - width : every]
+        before = slice(first * every - width, max(values.size - width, 0), every)
+        count[first:] -= counts[before]
+        means[first:] -= sums[before]
         nothing = count < 0.5
         if nothing.any():
             count[nothing], means[nothing] = 1.0, np.nan

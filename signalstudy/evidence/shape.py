@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 LEAST_EXPLAINED = 0.05
 FEWEST_POINTS = 4
 BINS_PER_SLOPE = 2
-ELASTICITY_RESOLUTION = 0.01
+ELASTICITY_RESOLUTION = 0.001
 """Half width that the interval of an elasticity has at least: means over minutes and over bins
-bend a curve by up to this much."""
+bend a curve by about this much."""
 MOST_GAIN = 50.0
 """A slope less than a fiftieth of the other is none: its ratio, even its sign, would be chance."""
 

@@ -32,7 +32,7 @@ WINDOWS_SECONDS = (30.0, 60.0, 120.0, 300.0, 600.0)
 CLEAR_RATIO = 9.0
 """Clear: demand explains nine tenths of the variance."""
 MOST_RATIO = 1e6
-CURVE_COST = 0.05
+CURVE_COST = 0.04
 """Least half width, as a share: what is left after averaging is small, and the curve costs."""
 LONGEST_SHARE = 1.0 / 24.0
 MEANS_PER_WINDOW = 4

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from signalstudy.evidence.blocks import bootstrapped, central_range, cut_blocks, interval_of
+from signalstudy.evidence.blocks import (
+    bootstrapped,
+    central_range,
+    cut_blocks,
+    influence_of,
+    interval_of,
+    skewing,
+)
 from signalstudy.vocabulary.errors import NotEnoughDataError
 from tests.evidence.planted import autoregression
 
@@ -110,4 +117,57 @@ def test_a_reflected_interval_leans_against_what_resampling_adds():
     replicates = 1.0 + np.abs(blocks.weights[:, 0] - 1.0)
     low, high = interval_of(1.0, replicates, blocks, reflected=True)
     assert low < 1.0 < high
-    assert 1.0 - low == pytest.approx(high - 1.0)
+    # One block draws it all, upwards only: skewed errors reach farther still.
+    plain = bootstrapped(1.0, replicates, blocks, method="")
+    assert 1.0 - plain.low < 0.1 * (1.0 - low)
+    assert 1.0 - low < high - 1.0
+
+
+def test_the_influence_of_a_block_on_a_mean_is_how_far_it_stands_from_it():
+    values = np.random.default_rng(0).normal(size=24)
+    blocks = cut_blocks(24 * 4, 10.0, 0)
+    found = influence_of(blocks.weights @ values / 24.0, blocks)
+    assert found == pytest.approx((values - values.mean()) / 24.0, abs=0.025)
+
+
+def test_the_interval_of_a_skewed_mean_holds_it_more_often_than_percentiles_do():
+    rng = np.random.default_rng(0)
+    truth = float(np.exp(0.5))
+    held = {"here": 0, "percentiles": 0}
+    for seed in range(300):
+        blocks = cut_blocks(24 * 4, 10.0, seed % 8)
+        values = rng.lognormal(0.0, 1.0, 24)
+        resampled = blocks.weights @ values / 24.0
+        for name, (low, high) in (
+            ("here", interval_of(float(values.mean()), resampled, blocks)),
+            ("percentiles", central_range(resampled)),
+        ):
+            held[name] += low <= truth <= high
+    assert held["percentiles"] < 270
+    assert held["here"] > held["percentiles"] + 12
+
+
+def test_errors_skewed_upwards_reach_farther_upwards():
+    influence = np.array([-1.0, -1.0, -1.0, 3.0])
+    assert skewing(influence) == pytest.approx(-skewing(-influence))
+    assert skewing(influence) > 0.0
+    assert skewing(np.zeros(4)) == 0.0
+
+
+def test_a_resolution_is_added_by_squares():
+    blocks = cut_blocks(8640, 10.0, 0)
+    replicates = np.random.default_rng(0).normal(0.0, 1.0, 1000)
+    plain = bootstrapped(0.0, replicates, blocks, method="")
+    floored = bootstrapped(0.0, replicates, blocks, method="", floor=3.0)
+    assert floored.high == pytest.approx(np.hypot(plain.high, 3.0))
+    assert floored.low == pytest.approx(-np.hypot(plain.low, 3.0))
+
+
+def test_products_by_block_are_those_of_plain_sums():
+    blocks = cut_blocks(100, 10.0, 0)
+    steps = np.flatnonzero(np.arange(100) % 9 < 2)
+    columns = np.random.default_rng(0).normal(size=(3, steps.size))
+    found = blocks.products(steps, columns)
+    for block in range(blocks.count):
+        mine = columns[:, steps // blocks.size == block]
+        assert found[block] == pytest.approx(mine @ mine.T)

@@ -31,3 +31,13 @@ def test_demand_that_only_rises_shows_no_loop():
     rising = np.linspace(100.0, 1000.0, 3000)
     with pytest.raises(NotEnoughDataError, match="hardly rises or hardly falls"):
         hysteresis_ratio(prepared(rising, rising))
+
+
+@pytest.mark.parametrize("late", [0.4, 3.4])
+def test_a_lag_between_two_steps_is_no_loop_and_costs_little(late):
+    fine = day_of_demand(steps=30 * 8640, step_seconds=1.0)
+    steps, moved = fine.reshape(-1, 10).mean(axis=1), np.roll(fine, round(10.0 * late))
+    estimate = hysteresis_ratio(prepared(moved.reshape(-1, 10).mean(axis=1) ** 2, steps))
+    assert estimate.low <= 0.0 <= estimate.high
+    assert abs(estimate.value) < 0.002
+    assert estimate.high - estimate.low < 0.012

@@ -101,3 +101,11 @@ def test_a_bin_of_one_block_is_compared_with_the_line_of_the_others():
     sums = 9.0 * np.array([[1.0, 2.0, 0.0], [1.0, 2.0, 0.0], [0.0, 0.0, 5.0]])
     left = left_out_residuals(counts, sums, np.array([1.0, 2.0, 3.0]))
     assert left[2] == pytest.approx([0.0, 0.0, 9.0 * (5.0 - 3.0) * 0.5])
+
+
+def test_a_straight_line_leaves_nothing_in_the_outermost_bins_either():
+    rng = np.random.default_rng(0)
+    demand = 1000.0 * np.exp(0.5 * rng.normal(size=4000).cumsum() / 60.0)
+    blocks = cut_blocks(4000, 10.0, 0)
+    straight = tabulate(20.0 + 3.0 * demand, demand, blocks)
+    assert np.abs(straight.residuals).max() < 1e-6 * straight.sums.max()

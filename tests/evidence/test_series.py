@@ -12,6 +12,7 @@ from signalstudy.evidence.series import (
     shifted,
     signal_must_vary,
     trailing_mean,
+    trailing_means,
     varies,
 )
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -95,3 +96,15 @@ def test_runs_are_found_at_both_ends():
     flags = np.array([True, True, False, True])
     assert runs(flags).tolist() == [[0, 2], [3, 4]]
     assert runs(np.zeros(3, dtype=bool)).shape == (0, 2)
+
+
+@settings(deadline=None)
+@given(arrays(float, st.integers(1, 60), elements=NUMBERS), st.integers(2, 30), st.integers(2, 7))
+def test_means_at_some_steps_are_those_at_all_steps(values, width, every):
+    whole, some = moving_mean(values, width), moving_mean(values, width, every)
+    assert some[::every] == pytest.approx(whole[::every], nan_ok=True)
+    if np.isfinite(values).any():
+        assert np.isnan(np.delete(some, np.s_[::every])).all()
+    [trailing] = trailing_means(values, [(width, every)])
+    expected = trailing_mean(values, width)[::every]
+    assert trailing == pytest.approx(expected, nan_ok=True, abs=1e-6)
