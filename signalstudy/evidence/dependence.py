@@ -50,8 +50,7 @@ def demand_correlation(prepared: Prepared) -> Estimate:
     spread = np.maximum(count + 2.0 * (redrawn_fit - of_fit) + squares, 1e-18)
     resampled = (count * value + redrawn_x - of_x) / np.sqrt(count * spread)
     z, z_resampled = (np.arctanh(np.clip(r, -CLOSEST, CLOSEST)) for r in (value, resampled))
-    wider = _few_blocks_factor(prepared, z_resampled)
-    low, high = np.tanh(interval_of(float(z), z_resampled, blocks, wider=wider)).tolist()
+    low, high = np.tanh(interval_of(float(z), z_resampled, blocks)).tolist()
     quiet = _quiet_demand(prepared)
     return Estimate(
         value=value,
@@ -61,14 +60,6 @@ def demand_correlation(prepared: Prepared) -> Estimate:
         status="censored" if quiet else "ok",
         note=quiet + prepared.alignment[1] + _decision(prepared),
     )
-
-
-def _few_blocks_factor(prepared: Prepared, replicates: Floats) -> float:
-    """Give how much too narrow the interval is where high and low demand rest on few blocks."""
-    try:
-        return prepared.response.few_blocks_factor(replicates)
-    except NotEnoughDataError:
-        return 1.0
 
 
 def _quiet_demand(prepared: Prepared) -> str:
