@@ -63,7 +63,8 @@ class Blocks:
     holds nothing is never drawn. All measures of one signal share them, and all signals that are
     known in the same blocks. `drawn` (m,): the blocks that hold something, in order of time.
     `strata`: among how many separate groups they are drawn. `carry_over`: correlation of
-    neighbouring blocks that intervals assume at least.
+    neighbouring blocks that intervals assume at least. `pieces`: how many independent pieces of
+    evidence there are at most, however many blocks.
     """
 
     steps: int
@@ -72,6 +73,7 @@ class Blocks:
     drawn: Integers
     strata: int = 1
     carry_over: float = 0.0
+    pieces: float = np.inf
 
     @property
     def count(self) -> int:
@@ -203,7 +205,7 @@ def widening(influence: Floats, blocks: Blocks) -> float:
     rho = float(np.clip(rho + (1.0 + 3.0 * rho) / m, blocks.carry_over, MOST_CARRY_OVER))
     fourth = float((influence**4).sum())
     alike = 3.0 * power**2 / fourth - 1.0 if fourth > 0.0 else float(m)
-    freedom = min(m - blocks.strata, alike) * (1.0 - rho) / (1.0 + rho)
+    freedom = min(min(m - blocks.strata, alike) * (1.0 - rho) / (1.0 + rho), blocks.pieces)
     student = float(stdtrit(max(freedom, LEAST_FREEDOM), 0.975)) / NORMAL_QUANTILE
     return student * float(np.sqrt(m / (m - blocks.strata) * (1.0 + rho) / (1.0 - rho)))
 

@@ -55,14 +55,10 @@ def capacity_elasticity(prepared: Prepared) -> Estimate:
             f"Demand explains {explained:.1%} of when replicas changed, so what replicas do to the "
             "signal cannot be told apart from what demand does."
         )
-    blocks, steps = prepared.blocks, np.flatnonzero(known)
+    steps = np.flatnonzero(known)
     design = np.stack((np.ones(steps.size), x, n))
-    value, left, table = _fit(design, signal[known] / signal[known].mean(), blocks, steps)
-    # What no power of demand and replicas fits lasts as long as a fleet does.
-    unexplained = np.zeros(known.shape)
-    unexplained[steps] = left
-    lasting = max(blocks.carry_over, carry_over(unexplained, blocks.size))
-    blocks = replace(blocks, carry_over=lasting)
+    value, left, table = _fit(design, signal[known] / signal[known].mean(), prepared.cut, steps)
+    blocks = _blocks_of(prepared, steps, left)
     gram = table[:, :3, :3].reshape(-1, 9)
     variation = _variation(gram.sum(axis=0)[None])[0]
     has_changes = _variation(blocks.weights @ gram) > LEAST_VARIATION * variation
@@ -145,6 +141,23 @@ def _usual_replicas(prepared: Prepared) -> Floats:
     is_up = prepared.known & (np.where(np.isfinite(replicas), replicas, 0.0) > 0.0)
     per_replica = np.where(is_up, 1.0 / np.where(is_up, replicas, 1.0), np.nan)
     return 1.0 / moving_mean(per_replica, prepared.shape_width)
+
+
+def _blocks_of(prepared: Prepared, steps: NDArray[np.intp], left: Floats) -> Blocks:
+    """Give the blocks to judge a fit by that leaves `left` (m,) at some steps.
+
+    What no power of demand and replicas fits may outlast noise. And ln N tells no more than there
+    were changes of replicas, whatever the number of blocks.
+    """
+    unexplained = np.zeros(prepared.known.shape)
+    unexplained[steps] = left
+    lasting = carry_over(unexplained, prepared.cut.size)
+    replicas = prepared.view.replicas[np.isfinite(prepared.view.replicas)]
+    return replace(
+        prepared.blocks,
+        carry_over=max(prepared.blocks.carry_over, lasting),
+        pieces=float(np.count_nonzero(np.diff(replicas))),
+    )
 
 
 def _replicas_must_change(replicas: Floats) -> None:

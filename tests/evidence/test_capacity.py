@@ -79,3 +79,17 @@ def test_where_something_else_moves_with_replicas_both_answers_are_kept():
 def test_few_changes_are_no_evidence_of_their_own():
     replicas = np.where(np.arange(DEMAND.size) < 4000, 3.0, 4.0)
     assert elasticity_by_changes(DEMAND / replicas, DEMAND, replicas, 30) is None
+
+
+def test_few_changes_of_replicas_make_an_answer_less_sure_than_many():
+    signal_noise = np.random.default_rng(1).normal(1.0, 0.2, DEMAND.size)
+    widths = []
+    for stretch in (1800, 180):
+        replicas = np.resize(np.repeat([3.0, 6.0, 4.0, 5.0], stretch), DEMAND.size)
+        signal = DEMAND * replicas**-0.8 * signal_noise
+        estimate = capacity_elasticity(
+            prepared(signal, DEMAND, kind="intensive", replicas=replicas)
+        )
+        assert estimate.low <= -0.8 <= estimate.high
+        widths.append(estimate.high - estimate.low)
+    assert widths[0] > 1.3 * widths[1]
