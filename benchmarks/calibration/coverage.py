@@ -13,26 +13,27 @@ from signalstudy.evidence.hysteresis import RESOLUTION as LOOP_RESOLUTION
 from signalstudy.evidence.measures import MEASURES
 from signalstudy.evidence.noise import CURVE_COST
 from signalstudy.evidence.prepared import Prepared
-from signalstudy.evidence.shape import ELASTICITY_RESOLUTION
+from signalstudy.evidence.shape import elasticity_resolution
 from signalstudy.evidence.shared import Shared
 from signalstudy.evidence.smoothing import CURVE_COST as AVERAGED_CURVE_COST
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from benchmarks.calibration.cells import Cell
 
 
 BOUNDS = {"linearity_ratio": 1.0, "cache_distortion_ratio": 0.0}
 AT_BOUND = 0.002
-FLOORS = {"demand_elasticity": ELASTICITY_RESOLUTION, "hysteresis_ratio": LOOP_RESOLUTION}
-SHARES = {
-    "signal_to_noise_ratio": CURVE_COST,
-    "peak_separation": CURVE_COST / 2.0,
-    "control_signal_to_noise_ratio": AVERAGED_CURVE_COST,
+FLOORS: dict[str, Callable[[float], float]] = {
+    "demand_elasticity": elasticity_resolution,
+    "hysteresis_ratio": lambda _: LOOP_RESOLUTION,
+    "signal_to_noise_ratio": lambda truth: CURVE_COST * truth,
+    "peak_separation": lambda truth: CURVE_COST / 2.0 * truth,
+    "control_signal_to_noise_ratio": lambda truth: AVERAGED_CURVE_COST * truth,
 }
-"""Half widths that intervals have at least, in the measure's unit or as a share of it."""
+"""Half widths that intervals have at least, in the measure's unit, by what is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,16 @@ class Coverage:
 
     @property
     def is_at_floor(self) -> bool:
-        """Whether a stated resolution is at least half of what makes the width, or truth a bound.
+        """Whether a stated resolution makes half of the median width's square, or truth is a bound.
 
-        Resolutions are added by squares: half of the width's square is theirs.
-
-        A lag's is met where the interval is at most one step wide. No interval of a ratio that is
-        at its bound can miss it on more than one side.
+        Resolutions are added by squares. A lag's is met where the interval is at most one step
+        wide. No interval of a ratio that is at its bound can miss it on more than one side.
         """
         if self.measure in ("lag_seconds", "seen_lag_seconds"):
             return self.median_width <= self.step_seconds
         if self.measure in BOUNDS and abs(self.truth - BOUNDS[self.measure]) < AT_BOUND:
             return True
-        floor = FLOORS.get(self.measure, 0.0) + SHARES.get(self.measure, 0.0) * abs(self.truth)
+        floor = FLOORS[self.measure](self.truth) if self.measure in FLOORS else 0.0
         return self.median_width <= 2.0 * 2.0**0.5 * floor
 
 

@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 LEAST_EXPLAINED = 0.05
 FEWEST_POINTS = 4
 BINS_PER_SLOPE = 2
-ELASTICITY_RESOLUTION = 0.001
-"""Half width that the interval of an elasticity has at least: means over minutes and over bins
-bend a curve by about this much."""
+LEAST_RESOLUTION = 0.001
+CURVATURE_COST = 0.01
 MOST_GAIN = 50.0
 """A slope less than a fiftieth of the other is none: its ratio, even its sign, would be chance."""
 
@@ -106,12 +105,22 @@ def demand_elasticity(prepared: Prepared) -> Estimate:
         resampled_slopes,
         response.blocks,
         wider=response.few_blocks_factor(resampled_slopes),
-        floor=ELASTICITY_RESOLUTION,
+        floor=elasticity_resolution(float(slope)),
         method="log-log slope of bin means over the 5-95 % demand range, block bootstrap",
         note=f"{levels.size} bins, demand {response.levels[positive][0]:.4g} to "
         f"{response.levels[positive][-1]:.4g} per second, {prepared.shape_note}"
         + (f"; {left_out} bins at zero or below left out" if left_out else ""),
     )
+
+
+def elasticity_resolution(elasticity: float) -> float:
+    """Half width that the interval of an elasticity b has at least: 0.001 and 0.01 |b (b - 1)|.
+
+    Means over minutes and over bins bend a curve: E[d^b] = E[d]^b (1 + b (b - 1) / 2 var(ln d)),
+    and the last factor is not the same at low and at high demand. In proportion, nothing bends.
+    """
+    bend = CURVATURE_COST * elasticity * (elasticity - 1.0)
+    return float(np.hypot(LEAST_RESOLUTION, bend))
 
 
 def gain_ratio(prepared: Prepared) -> Estimate:
