@@ -47,19 +47,23 @@ def calibrate(
     *,
     seed: int,
     cells: Sequence[Cell],
+    cells_alone: bool = False,
     jobs: int = 1,
     keep: Callable[[Calibration], None] = lambda _: None,
 ) -> Calibration:
-    """Run all parts of the calibration, `services` to a cell, in `jobs` processes.
+    """Run all parts of the calibration, or the cells alone, `services` each, in `jobs` processes.
 
     `keep` is given what is known so far after each part: a run of an hour may be cut short.
     """
     began = time.perf_counter()
     found = Calibration(seed, services, 0.0)
-    parts: list[tuple[str, str, Callable[..., Any], tuple[Any, ...]]] = [
+    beside: list[tuple[str, str, Callable[..., Any], tuple[Any, ...]]] = [
         ("what cannot be told", "ill_posed", judge_ill_posed, (services,)),
         ("the best signal", "race", judge_races, (services,)),
         ("independent signals", "nulls", judge_nulls, (services,)),
+    ]
+    parts = [
+        *([] if cells_alone else beside),
         *((cell.name, "coverage", judge_cell, (cell, services)) for cell in cells),
     ]
     with spread(jobs) as start:
@@ -235,6 +239,7 @@ def main() -> None:
         nargs="*",
         help="0-15 the design, 16-24 the other cells; all by default",
     )
+    parser.add_argument("--cells-alone", action="store_true", help="nothing beside the cells")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--out", type=Path, default=Path("calibration-study"))
     options = parser.parse_args()
@@ -253,7 +258,14 @@ def main() -> None:
             figure = draw_coverage(found.coverage)
             figure.write_html(options.out / "coverage.html", include_plotlyjs=True)
 
-    calibrate(options.services, seed=options.seed, cells=chosen, jobs=options.jobs, keep=keep)
+    calibrate(
+        options.services,
+        seed=options.seed,
+        cells=chosen,
+        cells_alone=options.cells_alone,
+        jobs=options.jobs,
+        keep=keep,
+    )
     print(f"{options.out / 'calibration.md'}")
 
 

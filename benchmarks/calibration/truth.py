@@ -89,9 +89,9 @@ def truth_of(
     low, high = prepared.response.ends(prepared.response.fit)
     truth["signal_to_noise_ratio"] = explained / unexplained
     truth["peak_separation"] = abs(float(high - low)) / unexplained**0.5
-    is_distorted = drawn.noisy.name == "prompt"
-    asked = _asked(_beside(_distorted(drawn, judged), judged), [DISTORTION])
-    truth |= {name: of if is_distorted else 0.0 for name, of in asked.items()}
+    truth[DISTORTION] = 0.0
+    if drawn.noisy.name == "prompt":
+        truth |= _asked(_beside(_distorted(drawn, judged), judged), [DISTORTION])
     truth["hysteresis_ratio"] = 0.0  # no signal of the design remembers where demand came from
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
@@ -178,9 +178,10 @@ def _learn(prepared: Prepared, width: int) -> Process:
 def _curve(x: Floats, y: Floats) -> Floats:
     """Average x and y (n,) in bins of equal counts of x: (2, bins)."""
     known = np.isfinite(x) & np.isfinite(y)
-    order = np.argsort(x[known])
-    parts = np.array_split(order, CURVE_BINS)
-    return np.array([[values[known][part].mean() for part in parts] for values in (x, y)])
+    order = np.flatnonzero(known)[np.argsort(x[known])]
+    starts = np.linspace(0, order.size, CURVE_BINS, endpoint=False).astype(np.intp)
+    counts = np.diff(starts, append=order.size)
+    return np.array([np.add.reduceat(values[order], starts) / counts for values in (x, y)])
 
 
 def _read(curve: Floats, at: Floats) -> Floats:
