@@ -16,6 +16,7 @@ from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.shape import elasticity_resolution
 from signalstudy.evidence.shared import Shared
 from signalstudy.evidence.smoothing import CURVE_COST as AVERAGED_CURVE_COST
+from signalstudy.evidence.step_response import NINE_TENTHS, RESOLUTION_SHARE
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ FLOORS: dict[str, Callable[[float], float]] = {
     "control_signal_to_noise_ratio": lambda truth: AVERAGED_CURVE_COST * truth,
 }
 """Half widths that intervals have at least, in the measure's unit, by what is right."""
+STEPS = {
+    "dead_time_seconds": RESOLUTION_SHARE,
+    "rise_time_seconds": RESOLUTION_SHARE * NINE_TENTHS,
+}
+"""The same in steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,8 @@ class Coverage:
             return self.median_width <= self.step_seconds
         if self.measure in BOUNDS and abs(self.truth - BOUNDS[self.measure]) < AT_BOUND:
             return True
-        floor = FLOORS[self.measure](self.truth) if self.measure in FLOORS else 0.0
+        floor = STEPS.get(self.measure, 0.0) * self.step_seconds
+        floor = FLOORS[self.measure](self.truth) if self.measure in FLOORS else floor
         return self.median_width <= 2.0 * 2.0**0.5 * floor
 
 

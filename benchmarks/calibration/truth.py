@@ -22,6 +22,7 @@ from signalstudy.evidence.prepared import Prepared
 from signalstudy.evidence.response import bin_demand, tabulate
 from signalstudy.evidence.series import shifted, trailing_mean
 from signalstudy.evidence.smoothing import LEAST_WHOLE
+from signalstudy.evidence.step_response import NINE_TENTHS
 from signalstudy.vocabulary.errors import NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ def truth_of(
     if drawn.noisy.name == "prompt":
         truth |= _asked(_beside(_distorted(drawn, judged), judged), [DISTORTION])
     truth["hysteresis_ratio"] = 0.0  # no signal of the design remembers where demand came from
+    truth["dead_time_seconds"] = cell.lag_seconds(number)
+    truth["rise_time_seconds"] = cell.lag_seconds(number) + NINE_TENTHS * cell.smear_seconds
     if not cell.smear_seconds:
         truth["lag_seconds"] = cell.lag_seconds(number)
         truth["seen_lag_seconds"] = cell.lag_seconds(number) + cell.step_seconds

@@ -61,14 +61,17 @@ def control_signal_to_noise_ratio(prepared: Prepared) -> Estimate:
     if whole.mean() > LEAST_WHOLE:
         parts = [np.where(whole, part, np.nan) for part in parts]
     explained, noise = parts
-    explained = (explained - np.nanmean(explained)) ** 2
-    sums = prepared.blocks.sums(np.column_stack((explained, noise**2)))
-    signal, left = sums.sum(axis=0).tolist()
+    explained = explained - np.nanmean(explained)
+    # What noise looks like demand, the curve has taken for it.
+    columns = np.column_stack((explained**2, 2.0 * explained * noise, noise**2))
+    sums = prepared.blocks.sums(columns)
+    signal, _, left = sums.sum(axis=0).tolist()
     value = min(signal / max(left, signal / MOST_RATIO, 1e-300), MOST_RATIO)
-    redrawn = left + prepared.blocks.weights @ sums[:, 1] - sums[:, 1].sum()
+    crossed, squares = (prepared.blocks.weights @ sums[:, 1:] - sums[:, 1:].sum(axis=0)).T
+    redrawn = np.maximum(left + squares, max(signal / MOST_RATIO, 1e-300))
     return bootstrapped(
         value,
-        np.minimum(signal / np.maximum(redrawn, max(signal / MOST_RATIO, 1e-300)), MOST_RATIO),
+        np.clip((signal + crossed) / redrawn, 0.0, MOST_RATIO),
         prepared.blocks,
         bounds=(0.0, np.inf),
         scale=GROWTH,

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from signalstudy.evidence.noise import signal_to_noise_ratio
+from signalstudy.evidence.series import trailing_mean
 from signalstudy.evidence.smoothing import clear_lag_seconds, control_signal_to_noise_ratio
 from tests.evidence.planted import autoregression, day_of_demand, prepared
 
@@ -43,3 +44,15 @@ def test_slow_noise_is_never_clear():
     estimate = clear_lag_seconds(prepared(DEMAND + slow, DEMAND))
     assert estimate.status == "lower_bound"
     assert "not clear over" in estimate.note
+
+
+def test_what_noise_takes_from_the_curve_is_in_the_interval():
+    day = DEMAND[:8640]
+    held = 0
+    for seed in range(60):
+        noise = 2.2 * SPREAD * np.random.default_rng(seed).standard_normal(day.size)
+        estimate = control_signal_to_noise_ratio(prepared(day + noise, day))
+        width = round(float(estimate.note.split()[2]) / 10.0)
+        truth = float(np.var(trailing_mean(day, width))) / (2.2**2 * SPREAD**2 / width)
+        held += estimate.low <= truth <= estimate.high
+    assert held >= 54
