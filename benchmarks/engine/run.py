@@ -3,13 +3,14 @@
 For each trace a fixed fleet first serves the first part; a study is fitted to what that leaves, the
 policy it drafts, whatever signal it chose, is replayed on the rest, beside the rivals, each with
 what suited it best on the first part, and the plans of hindsight. The fixed fleet is too small for
-its busiest minutes (`--tight`), or nothing would be seen of the knee and the study could give
-bounds only. Names: day, servegen (gated), code, conversation; or files, Mooncake JSON lines or
-request logs.
+the busiest tenth of the time (`--short`): without that nothing would be seen of the knee, and the
+study could give bounds only. Names: day, servegen (gated), code, conversation; or files, Mooncake
+JSON lines or request logs.
 
 `--prefill-times 1 --decode-times 1` is the whole H200 pair: some hours a trace. The default is a
-smaller replica, which a trace of a tenth of the requests fills as well. `--quicken 4` lets the same
-rates pass in a quarter of the time: steeper than the trace, and four times as fast to run.
+smaller replica, which a trace of a tenth of the requests fills as well; a request may fill a
+quarter of its KV cache, and longer ones are left out. `--quicken 4` lets the same rates pass in a
+quarter of the time: steeper than the trace, and four times as fast to run.
 """
 
 from __future__ import annotations
@@ -19,21 +20,37 @@ import json
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.engine.studies import STEP_SECONDS, write_study
-from benchmarks.engine.traces import Case, bears, case, peak_work, quickened, replica, scale_of
+from benchmarks.engine.traces import (
+    Case,
+    bears,
+    case,
+    longest_context,
+    peak_work,
+    quickened,
+    replica,
+    scale_of,
+    small_enough,
+    work_over_time,
+)
 from signalstudy.policy.write import write_policy
 from signalstudy.replay.engine.processes import run_all, usual_jobs
 from signalstudy.replay.engine.run import Fleet, job_of
 from signalstudy.replay.engine.sight import View
+from signalstudy.replay.engine.trace import reusable_tokens
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.study.run import run_study
 
 if TYPE_CHECKING:
+    from signalstudy.replay.engine.profile import Profile
     from signalstudy.replay.engine.trace import Trace
     from signalstudy.replay.replay import Replay
     from signalstudy.study.study import ServiceStudy
@@ -42,6 +59,7 @@ NAMES = ("day", "servegen", "code", "conversation")
 STARTUP_SECONDS, TBT_SECONDS, TTFT_SECONDS = 120.0, 0.04, 1.0
 GPUS = {"prefill": 2.0, "decode": 2.0}
 SIDES = {"prefill": "prefill", "decode": "decode"}
+NEARLY_ALL, TTFT_SLACK = 0.998, 1.5
 ATTAINMENT, MOST_TIMES_CLAIRVOYANT = 0.99, 1.3
 
 
@@ -50,14 +68,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", nargs="*", default=list(NAMES))
     parser.add_argument("--prefill-times", type=float, default=4.0)
-    parser.add_argument("--decode-times", type=float, default=10.0)
+    parser.add_argument(
+        "--decode-times",
+        type=float,
+        help="batch and KV cache of the whole replica by those of the simulated one; default: 10, "
+        "or less where the trace's contexts are too long for that",
+    )
     parser.add_argument("--quicken", type=float, default=1.0)
     parser.add_argument("--first", type=float, default=0.5, help="share of the trace to study")
     parser.add_argument(
-        "--tight",
+        "--short",
         type=float,
-        default=0.75,
-        help="the first part's replicas by those that its peak needs",
+        default=0.1,
+        help="for about which share of the first part its fleet is too small",
     )
     parser.add_argument("--against", default="all")
     parser.add_argument("--jobs", type=int, default=usual_jobs())
@@ -77,15 +100,18 @@ def main() -> None:
 
 def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay, str]:
     """Serve the first part by a fixed fleet, study that, and replay the rest."""
-    limits = {"ttft": TTFT_SECONDS * options.prefill_times, "tbt": TBT_SECONDS}
-    profile = replica(options.prefill_times, options.decode_times)
+    profile = replica(options.prefill_times, options.decode_times or small_enough(one.trace))
+    one = replace(one, trace=one.trace.fitting(longest_context(profile)))
+    limits = {"ttft": ttft_limit(one.trace, profile, options.prefill_times), "tbt": TBT_SECONDS}
     able = bears(profile, one.trace, limits["tbt"])
     factor = scale_of(one, able)
     trace = quickened(one.trace.scaled(factor, options.seed), options.quicken, options.seed)
     split = trace.start + options.first * trace.seconds
     first = trace.between(None, split)
-    fleet = {pool: max(round(options.tight * work / able[pool]), 2)
-             for pool, work in peak_work(first).items()}  # fmt: skip
+    fleet = {
+        pool: max(round(float(np.quantile(work, 1.0 - options.short)) / able[pool]), 2)
+        for pool, work in work_over_time(first).items()
+    }
     service = studied(first, Fleet(SIDES, fleet, STARTUP_SECONDS, GPUS, profile), limits, folder)
     if service.policy is None:
         raise SystemExit(f"{one.name}: no policy: {service.policy_note}")
@@ -109,8 +135,9 @@ def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay,
     spec = service.policy.document["spec"]
     target = spec["proportional"]["targetPerReplica"]
     peak = {pool: f"{work / able[pool]:.1f}" for pool, work in peak_work(trace).items()}
+    left_out = "".join(note + " " for note in one.trace.notes if "left out" in note)
     said = (
-        f"{factor:.3g} x the trace's requests, quickened {options.quicken:g} times; "
+        f"{left_out}{factor:.3g} x the trace's requests, quickened {options.quicken:g} times; "
         f"{replay.requests:,.0f} requests replayed. The peak needs about {peak['prefill']} prefill "
         f"and {peak['decode']} decode replicas. First part: {fleet['prefill']} x "
         f"{fleet['decode']}. The study chose {spec['signal']['perReplicaOf']}."
@@ -118,6 +145,21 @@ def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay,
         f"{profile.source}; limits: TTFT {limits['ttft']:g} s, TBT {limits['tbt']:g} s."
     )
     return replay, said
+
+
+def ttft_limit(trace: Trace, profile: Profile, prefill_times: float) -> float:
+    """Give the limit of TTFT in seconds: the usual, or what long prompts can keep at all.
+
+    Nearly all prompts must have half as much time again as their own prefill takes; else a trace
+    with long ones would miss its objective on a fleet of any size.
+    """
+    uncached = trace.prompt_tokens - reusable_tokens(trace)
+    long = float(np.quantile(uncached, NEARLY_ALL))
+    pass_tokens = profile.engine["max_num_batched_tokens"]
+    passes, rest = divmod(long, pass_tokens)
+    whole, last = np.interp([pass_tokens, rest], profile.prefill_tokens, profile.prefill_ms) / 1000
+    alone = passes * whole + (last if rest else 0.0)
+    return max(TTFT_SECONDS * prefill_times, float(np.ceil(TTFT_SLACK * alone)))
 
 
 def studied(first: Trace, fleet: Fleet, limits: dict[str, float], folder: Path) -> ServiceStudy:

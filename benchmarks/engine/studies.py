@@ -122,7 +122,9 @@ def _replica(ran: Ran, pool: str, number: int, at: np.ndarray, add: Any) -> None
     else:
         done, begin = second["last_token_ms"], second["decode_admit_ms"]
         tokens = _spread(second["first_token_ms"], done, rows["output_tokens"], at)
-        add("vllm:generation_tokens_total", pool, named, at, np.floor(tokens + 1e-6))
+        # Differences of large sums may step back by a rounding error, which would be a reset.
+        counted = np.maximum.accumulate(np.floor(tokens + 1e-6))
+        add("vllm:generation_tokens_total", pool, named, at, counted)
         add("vllm:request_success_total", pool, named, at, _until(done, None, at))
         known = np.isfinite(second["tbt_ms"])
         _histogram("vllm:request_time_per_output_token_seconds", TBT_EDGES, done[known],

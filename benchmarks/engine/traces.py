@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,11 @@ from signalstudy.replay.engine.trace import (
     with_shared_prefix,
 )
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 PROFILE = DATA / "dynamo_offline" / "h200_llama31_70b_bf16_tp2_vllm0240.npz"
 SERVEGEN_MODEL, SERVEGEN_DAY = "m-large", 3
@@ -24,8 +30,12 @@ SERVEGEN_SIGMA = 1.0
 tailed, its table gives means."""
 PEAK_SECONDS = 300.0
 FEWEST_REPLICAS = 8
+CONTEXT_SHARE = 0.25
+DECODE_TIMES, MOST_LEFT_OUT = (10.0, 5.0, 2.0, 1.0), 0.02
 PREFILL_FILL = 0.6
 """How busy prefill may be before requests wait for long (bursts of Poisson arrivals)."""
+DECODE_FILL = 0.75
+"""How full decode may be before its slowest percent is over the limit (contexts differ)."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,20 @@ def replica(prefill_times: float, decode_times: float) -> Profile:
     )
 
 
+def longest_context(profile: Profile) -> float:
+    """Give the most tokens a request may have: a few long ones would else be a replica's load."""
+    return CONTEXT_SHARE * profile.kv_capacity_tokens
+
+
+def small_enough(trace: Trace) -> float:
+    """Say by how much the decode replica is divided: as small as holds nearly all requests."""
+    tokens = trace.prompt_tokens + trace.output_tokens
+    for times in DECODE_TIMES:
+        if np.mean(tokens > longest_context(replica(1.0, times))) <= MOST_LEFT_OUT:
+            return times
+    return DECODE_TIMES[-1]
+
+
 def bears(profile: Profile, trace: Trace, tbt_seconds: float) -> dict[str, float]:
     """Give about what a replica bears: uncached prompt tokens, output tokens a second.
 
@@ -126,18 +150,24 @@ def bears(profile: Profile, trace: Trace, tbt_seconds: float) -> dict[str, float
     possible = (batches / lasts)[fits & (lasts <= tbt_seconds)]
     prompt = float(trace.prompt_tokens.mean())
     each = np.interp(prompt, profile.prefill_tokens, profile.prefill_ms) / 1000.0 / prompt
-    return {"prefill": PREFILL_FILL / each, "decode": float(possible.max(initial=1.0 / lasts[0]))}
+    decode = DECODE_FILL * float(possible.max(initial=1.0 / lasts[0]))
+    return {"prefill": PREFILL_FILL / each, "decode": decode}
 
 
-def peak_work(trace: Trace) -> dict[str, float]:
-    """Give the largest work per second over five minutes, by pool."""
+def work_over_time(trace: Trace) -> dict[str, Floats]:
+    """Give the work per second of each five minutes (n,), by pool."""
     steps = int(trace.seconds / PEAK_SECONDS) + 1
     at = (trace.arrived_seconds / PEAK_SECONDS).astype(int)
     uncached = trace.prompt_tokens - reusable_tokens(trace)
     return {
-        "prefill": float(np.bincount(at, uncached, steps).max()) / PEAK_SECONDS,
-        "decode": float(np.bincount(at, trace.output_tokens, steps).max()) / PEAK_SECONDS,
+        "prefill": np.bincount(at, uncached, steps) / PEAK_SECONDS,
+        "decode": np.bincount(at, trace.output_tokens, steps) / PEAK_SECONDS,
     }
+
+
+def peak_work(trace: Trace) -> dict[str, float]:
+    """Give the largest work per second over five minutes, by pool."""
+    return {pool: float(work.max()) for pool, work in work_over_time(trace).items()}
 
 
 def scale_of(one: Case, able: dict[str, float]) -> float:

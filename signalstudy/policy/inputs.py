@@ -47,18 +47,22 @@ class TargetRef:
 class PoolInput:
     """One pool: what the user says of it (None: nothing) and what the data show.
 
+    `replayed_min_replicas`: the floor that a replay found better than more room at all sizes.
     `peak_demand_per_second`: the largest sustained work per second, in the unit of the pool's own
-    signal. `recovery_seconds`: 90 % quantile of the time until demand is back at an earlier peak.
-    `rhythm`: what the clock tells of its demand.
+    signal. `peak_replicas_by_work`: what the same peak asks for by the pool's own work, where the
+    signal is none that adds up. `recovery_seconds`: 90 % quantile of the time until demand is back
+    at an earlier peak. `rhythm`: what the clock tells of its demand.
     """
 
     pool: str
     min_replicas: int | None = None
     max_replicas: int | None = None
     target_ref: TargetRef | None = None
+    replayed_min_replicas: int | None = None
     observed_min_replicas: float | None = None
     observed_max_replicas: float | None = None
     peak_demand_per_second: float | None = None
+    peak_replicas_by_work: Estimate | None = None
     recovery_seconds: Estimate | None = None
     rhythm: Rhythm | None = None
 

@@ -18,6 +18,7 @@ DESCRIBES_A_NUMBER = frozenset({"low", "high", "maxObserved"})
 FROM_THE_QUERY = "the range of its query: the user's where study.toml states one, else a minute"
 WINDOW = "a minute, or two steps of the data where that is longer"
 REPLAYED = "longer than a minute because a replay on the study's own demand serves better so"
+LEAST_REPLAYED = "cheaper, replayed on the study's own demand, than more room for ramps everywhere"
 SET_BY = "study.toml, "
 ORIGINS = (
     ("objectives.*", SET_BY + "[[objectives]]"),
@@ -107,6 +108,8 @@ def _origin(
     if last in ("minReplicas", "maxReplicas"):
         pool = parents[-1]
         said = pools[pool].min_replicas if last == "minReplicas" else pools[pool].max_replicas
+        if said is None and last == "minReplicas" and pools[pool].replayed_min_replicas:
+            return LEAST_REPLAYED
         if said is None:
             return "a default: the least that serves"
         name = "min_replicas" if last == "minReplicas" else "max_replicas"

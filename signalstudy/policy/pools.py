@@ -143,6 +143,13 @@ def _bounds(
             f"{pool.pool}: maxReplicas {most} is derived ({derived.method}); what the cluster can "
             f"give is yours to say: [policy.pools.{pool.pool}] max_replicas."
         )
+    if least is None and pool.replayed_min_replicas is not None:
+        least = min(pool.replayed_min_replicas, most)
+        notes.append(
+            f"{pool.pool}: minReplicas {least} costs less, replayed on this demand, than the room "
+            f"that fewer replicas would need at all hours: [policy.pools.{pool.pool}] min_replicas "
+            "overrules it."
+        )
     if least is None:
         least = min(1, most)
         notes.append(

@@ -180,7 +180,9 @@ def peak_replicas(
     for target in {driver.pool: driver, **own}.values():
         peak = pools[target.pool].peak_demand_per_second
         if peak is not None and target.kind == "total" and target.target.value:
-            peaks[target.pool] = _divided(peak, target.target)
+            peaks[target.pool] = divided(peak, target.target)
+        elif target.kind != "total" and (by_work := pools[target.pool].peak_replicas_by_work):
+            peaks[target.pool] = by_work
     if ratio is not None and not own and driver.pool in peaks:
         per_decode = (ratio["min"], ratio["prefillPerDecode"], ratio["max"])
         follows = per_decode if driver.pool == "decode" else tuple(1 / x for x in per_decode[::-1])
@@ -210,7 +212,8 @@ def most_by_ratio(
     return most
 
 
-def _divided(peak: float, target: Estimate) -> Estimate:
+def divided(peak: float, target: Estimate) -> Estimate:
+    """Give the replicas that a peak asks for at a target per replica, which must be known."""
     value = target.value or 0.0
     return Estimate(
         peak / value,

@@ -57,7 +57,9 @@ def handed_on(
     arrived until the moment whose first work is done by t. `waiting`, `steps` (lanes, steps): what
     waits before the first pool and which step it is; totals (n + 1,) are cumulated arrivals.
     """
+    steps = np.broadcast_to(steps, waiting.shape)
     arrived = second_total[steps + 1]
-    done = first_total[steps + 1] - waiting
-    delayed = np.interp(done.ravel(), first_total, second_total).reshape(done.shape)
-    return np.where(waiting > 0.0, np.minimum(delayed, arrived), arrived)
+    late = np.nonzero(waiting > 0.0)
+    done = first_total[steps[late] + 1] - waiting[late]
+    arrived[late] = np.minimum(np.interp(done, first_total, second_total), arrived[late])
+    return arrived

@@ -19,6 +19,7 @@ from signalstudy.replay.offered import (
 )
 from signalstudy.replay.placement import site_of
 from signalstudy.replay.relations import Relation, seen_relation
+from signalstudy.threshold.counts import bin_seconds
 from signalstudy.vocabulary.errors import ConfigurationError, NotEnoughDataError
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ class ObjectiveGrounds:
     """One objective: the pool it waits in, what the work there does to it, and what was counted.
 
     `typical`: the usual latency against work per replica, None where it was not measured.
-    `over_work`, `over_share` (bins,): the fitted share over the limit. `tokens`: output tokens a
-    request, by which waiting is divided (1 unless the objective is per token).
+    `over_work`, `over_share` (bins,): the fitted share over the limit, of the work per replica over
+    `over_seconds`: a shorter mean trembles more, and would be beyond the knee by chance. `tokens`:
+    output tokens a request, by which waiting is divided (1 unless the objective is per token).
     """
 
     objective: Objective
@@ -100,6 +102,7 @@ class ObjectiveGrounds:
     typical: Relation | None
     over_work: Floats
     over_share: Floats
+    over_seconds: float
     tokens: float
     counts: SloCounts | None
 
@@ -353,6 +356,7 @@ def _objective(objective: Objective, studied: Studied, timeline: Timeline) -> Ob
         typical=typical,
         over_work=none if curve is None else curve.work_per_replica,
         over_share=none if curve is None else np.nan_to_num(curve.fitted),
+        over_seconds=bin_seconds(timeline, objective.signal),
         tokens=(tokens_per_request(timeline) or 1.0) if per_token else 1.0,
         counts=counted,
     )

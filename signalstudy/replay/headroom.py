@@ -5,12 +5,15 @@ day gave 5.2, 1.8 and 1.3. And a longer window of the signal is later but trembl
 tolerance is smaller. So every combination of a window and of the pools' ramp factors on a grid is
 replayed on the study's own demand, in the closed loop and through the same queues as any policy,
 and the replay decides (methods 9).
+
+One replica alone is the least steady fleet: work per replica moves by 1 / sqrt(replicas). Where
+the fleet gets that small, a second one at all times may cost less than more room at all sizes, so
+that is tried as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import product
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -18,6 +21,7 @@ import numpy as np
 from signalstudy.policy.decide import decide
 from signalstudy.policy.draft import scale_in_tolerance
 from signalstudy.policy.rules import STALE_AFTER_WINDOWS, compile_policy
+from signalstudy.replay.combinations import SPARE_REPLICAS, Combinations, coarse, finer, with_floors
 from signalstudy.replay.controller import LANE, policy_controller
 from signalstudy.replay.draws import draw
 from signalstudy.replay.grounds import lay_grounds
@@ -26,7 +30,6 @@ from signalstudy.replay.lanes import run_lanes
 from signalstudy.replay.rivals import busiest_part, held_within
 from signalstudy.replay.score import CELLS_AT_ONCE, late_shares, score
 from signalstudy.threshold.bootstrap import choose_blocks
-from signalstudy.threshold.ramp import DEFAULT_HEADROOM_RATIO
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -42,62 +45,54 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-STEP_RATIO = 1.16
-FINER = 3
-"""Steps of the grid, and into how many the last is divided: a study's time grows with the square of
-their number."""
-LARGEST_HEADROOM, BEYOND_FORMULA = 1.8, 1.2
-"""The grid ends at the larger of 1.8 and the formula's ramp factor times 1.2."""
+OFFERED_SOURCES = ("requests", "gateway_tokens", "gateway_arrivals", "offered_requests")
+AS_CHEAP = 1.02
+"""What costs at most so much more is as cheap, as far as one recording can tell; of those the one
+with least room is taken, because more demand than was seen makes room dearer and a floor not."""
 LONGEST_SECONDS = 7 * 86400.0
 DRAWS = 500
 QUANTILES = (0.025, 0.975)
 
 
 @dataclass(frozen=True, slots=True)
-class _Grid:
-    """The combinations tried, one a lane; lane 0 is the formula's.
-
-    `ramps` (lanes,) by pool; `at` (lanes, pools): the place on each pool's `steps`, -1 in lane 0.
-    """
-
-    formula: Mapping[str, float]
-    steps: Mapping[str, Floats]
-    ramps: Mapping[str, Floats]
-    at: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
 class _Tried:
     """What the lanes came to: GPU-hours and share of requests kept (lanes,).
 
-    `drawn` (draws, lanes): that share when blocks of time are drawn again.
+    `room` (lanes,): GPUs that the mean work asks for, with the lane's ramp factors. `drawn` (draws,
+    lanes): the share kept when blocks of time are drawn again. `smallest` (lanes,): the fewest
+    replicas that any pool was asked to have.
     """
 
     gpu_hours: Floats
     kept: Floats
+    room: Floats
+    smallest: Floats
     drawn: Floats
     blocks: Blocks
 
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What the replay bears out: ramp factors by pool, and the window they go with.
+    """What the replay bears out: ramp factors by pool, the window they go with, and floors.
 
-    No ramp factors: what was drafted serves as well.
+    No ramp factors: what was drafted serves as well. `least_replicas`: by pool, where not as
+    drafted.
     """
 
     headrooms: dict[str, Estimate]
     window_seconds: float
+    least_replicas: dict[str, int] = field(default_factory=dict)
 
 
 def tune_headrooms(
     studied: Studied,
     *,
     tolerances: Mapping[float, float] | None = None,
+    users_minimum: Collection[str] = (),
     users_maximum: Collection[str] = (),
     seed: int = 0,
 ) -> Tuned:
-    """Tune the ramp factor of each pool, and the window of the signal, by replay.
+    """Tune each pool's ramp factor and least replicas, and the window of the signal, by replay.
 
     The cheapest combination that keeps `asked_attainment` of the requests (0.99, or more where the
     objectives ask it). Where that is dearer than the formula's, or none does, the formula's stands
@@ -105,9 +100,9 @@ def tune_headrooms(
     no replica is meant to rest above its capacity's safe bound.
 
     `studied` needs a policy. `tolerances`: the scaleOutTolerance that goes with a window in
-    seconds; the drafted window has the drafted one. `users_maximum`: pools whose maxReplicas the
-    user gave; that of the others grows with the ramp factor. Raises SignalStudyError where the
-    study cannot be replayed.
+    seconds; the drafted window has the drafted one. `users_minimum`, `users_maximum`: pools whose
+    bounds the user gave; the maxReplicas of the others grows with the ramp factor. Raises
+    SignalStudyError where the study cannot be replayed.
     """
     policy = studied.policy
     assert policy is not None  # noqa: S101 - as said above; for the type checker
@@ -115,20 +110,30 @@ def tune_headrooms(
     rules, controller = compile_policy(policy), policy_controller(policy, grounds)
     drafted = float(policy.document["spec"]["signal"]["windowSeconds"])
     of_window = {drafted: rules.scale_out_tolerance, **(tolerances or {})}
+    lanes = [0]
 
-    def replayed(window: float, grid: _Grid) -> _Tried:
+    def replayed(window: float, grid: Combinations) -> _Tried:
         moved = _over(rules, window - drafted, of_window[window])
         reads = tuple(replace(one, window_seconds=window) for one in controller.reads)
         decides = _by_lane(moved, grid, users_maximum)
+        lanes[0] += grid.lanes
         return _try(replace(controller, reads=reads, decide=decides), grounds, grid, seed)
 
-    grid = _coarse(studied, rules)
+    grid = coarse(studied, rules)
+    scanned = grid.steps
     tried = {window: replayed(window, grid) for window in of_window}
     asked = grounds.asked_attainment
     named = min(one.objective.quantile for one in grounds.objectives)
-    best = _cheapest_of_all(tried, grid, asked)
     first = tried[drafted]
-    if best is None or tried[best[0]].gpu_hours[best[1]] > first.gpu_hours[0]:
+    best = _cheapest_of_all(tried, grid, asked)
+    window, lane = best or (drafted, None)
+    floors = with_floors(grid, lane, users_minimum)
+    if floors is not None and tried[window].smallest[lane or 0] < SPARE_REPLICAS:
+        beside = replayed(window, floors)
+        found = _cheapest(beside, floors, asked)
+        if found is not None and (lane is None or _is_better(beside, found, tried[window], lane)):
+            best, grid, tried = (window, found), floors, {window: beside}
+    if best is None or tried[window].gpu_hours[best[1]] > first.gpu_hours[0]:
         if first.kept[0] >= named:
             return Tuned({}, drafted)
         if best is None:
@@ -136,23 +141,28 @@ def tune_headrooms(
     if best is None or best == (drafted, 0):
         return Tuned({}, drafted)
     window, lane = best
-    chosen, fine = tried[window], _finer(grid, lane)
+    fine = finer(grid, lane, scanned)
     between = replayed(window, fine)
-    found = _cheapest(between, fine, asked) or fine.at.shape[0] - 1
-    lanes = len(tried) * grid.at.shape[0] + fine.at.shape[0]
+    found = _cheapest(between, fine, asked) or int(np.flatnonzero(fine.at[:, 0] >= 0)[-1])
     headrooms = {
         pool: replace(
-            _around(float(fine.ramps[pool][found]), pool, lane, grid, tried=chosen, asked=asked),
+            _around(float(fine.ramps[pool][found]), pool, fine, tried=between, asked=asked),
             note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
             f"{first.gpu_hours[0]:.4g} GPU-hours and this one {between.gpu_hours[found]:.4g}.",
-            effective_observations=chosen.blocks.count,
+            effective_observations=between.blocks.count,
             days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
-            method=f"of {lanes} combinations replayed the cheapest that keeps {asked:g} of the "
-            f"requests; interval over {chosen.blocks.counted()}",
+            method=f"of {lanes[0]} combinations replayed the cheapest that keeps {asked:g} of the "
+            f"requests; interval over {between.blocks.counted()}",
         )
         for pool in grid.steps
     }
-    return Tuned(headrooms, window)
+    drafted_floors = {rule.pool: rule.min_replicas for rule in rules.pools}
+    least = {
+        pool: int(floor[found])
+        for pool, floor in fine.floors.items()
+        if floor[found] != drafted_floors[pool]
+    }
+    return Tuned(headrooms, window, least)
 
 
 def _over(rules: Rules, longer_seconds: float, tolerance: float) -> Rules:
@@ -183,50 +193,15 @@ def _over(rules: Rules, longer_seconds: float, tolerance: float) -> Rules:
     )
 
 
-def _coarse(studied: Studied, rules: Rules) -> _Grid:
-    """Give every combination from no room at all to more than the formula asks for."""
-    known = studied.threshold.pool_headrooms
-    formula = {
-        rule.pool: max(known[rule.pool].value or DEFAULT_HEADROOM_RATIO, 1.0)
-        if rule.pool in known
-        else DEFAULT_HEADROOM_RATIO
-        for rule in rules.pools
-        if rule.signal is not None or rules.follower_ratio is not None
-    }
-    steps = {}
-    for pool, ramp in formula.items():
-        largest = max(LARGEST_HEADROOM, BEYOND_FORMULA * ramp)
-        count = int(np.ceil(np.log(largest) / np.log(STEP_RATIO))) + 1
-        steps[pool] = np.geomspace(1.0, largest, count)
-    return _grid(formula, steps)
-
-
-def _finer(grid: _Grid, lane: int) -> _Grid:
-    """Give what lies between a combination, which comes last, and its neighbours with less room."""
-    parts = STEP_RATIO ** (-np.arange(FINER)[::-1] / FINER)
-    steps = {
-        pool: np.unique(np.maximum(ramps[lane] * parts, 1.0)) for pool, ramps in grid.ramps.items()
-    }
-    return _grid(grid.formula, steps)
-
-
-def _grid(formula: Mapping[str, float], steps: Mapping[str, Floats]) -> _Grid:
-    at = np.array([[-1] * len(steps), *product(*(range(one.size) for one in steps.values()))])
-    ramps = {
-        pool: np.where(at[:, position] < 0, formula[pool], one[at[:, position]])
-        for position, (pool, one) in enumerate(steps.items())
-    }
-    return _Grid(formula, steps, ramps, at)
-
-
-def _by_lane(rules: Rules, grid: _Grid, users_maximum: Collection[str]) -> Decide:
-    """Decide with the targets, ratio and maxima that each lane's ramp factors give."""
+def _by_lane(rules: Rules, grid: Combinations, users_maximum: Collection[str]) -> Decide:
+    """Decide with the targets, ratio and bounds that each lane's ramp factors and floors give."""
     by_formula = {pool: ramps / grid.formula[pool] for pool, ramps in grid.ramps.items()}
 
     def pool_rule(rule: PoolRule, lane: NDArray[np.int64]) -> PoolRule:
         if rule.pool not in by_formula:
             return rule
         times = by_formula[rule.pool][lane]
+        rule = replace(rule, min_replicas=cast("int", grid.floors[rule.pool][lane]))
         if rule.pool not in users_maximum:
             most = np.ceil(rule.max_replicas * np.maximum(times, 1.0))
             rule = replace(rule, max_replicas=cast("int", most))
@@ -252,20 +227,21 @@ def _by_lane(rules: Rules, grid: _Grid, users_maximum: Collection[str]) -> Decid
     return ask
 
 
-def _try(controller: Controller, grounds: Grounds, grid: _Grid, seed: int) -> _Tried:
+def _try(controller: Controller, grounds: Grounds, grid: Combinations, seed: int) -> _Tried:
     """Run all lanes on the study's estimates, so many at a time as fit into memory."""
-    lanes = grid.at.shape[0]
+    lanes = grid.lanes
     drawn = draw(grounds, 0, seed).repeated(lanes)
     start = held_within(start_replicas(grounds), controller)
     drain = controller.drain_seconds(grounds)
-    weights = grounds.weights * ~grounds.censored
+    weights = grounds.weights if _is_offered(grounds) else grounds.weights * ~grounds.censored
     room = max(CELLS_AT_ONCE // grounds.time_seconds.size, 1)
-    hours, sums = [], []
+    hours, sums, smallest = [], [], []
     blocks: Blocks | None = None
     for begin in range(0, lanes, room):
         part = drawn.part(slice(begin, begin + room))
         journey = run_lanes(controller, grounds, part, start)
         hours.append(score(grounds, part, journey.pools, drain).gpu_hours)
+        smallest.append(np.min([path.asked.min(axis=1) for path in journey.pools.values()], axis=0))
         late = late_shares(grounds, part, journey.pools) * weights
         if blocks is None:
             blocks = choose_blocks(
@@ -280,13 +256,42 @@ def _try(controller: Controller, grounds: Grounds, grid: _Grid, seed: int) -> _T
     return _Tried(
         np.concatenate(hours),
         1.0 - missed.sum(axis=1) / counted.sum(),
+        _room(grounds, grid),
+        np.concatenate(smallest),
         1.0 - drawn_blocks @ missed.T / requests[:, None],
         blocks,
     )
 
 
+def _is_offered(grounds: Grounds) -> bool:
+    """Whether demand was counted outside the engine: then it is right where too little was served.
+
+    Those are the busiest steps, the very ones that room is for.
+    """
+    demands = [grounds.whole.pools[pool].demand for pool in grounds.pools]
+    return all(one is not None and one.source in OFFERED_SOURCES for one in demands)
+
+
+def _room(grounds: Grounds, grid: Combinations) -> Floats:
+    """Give the GPUs (lanes,) that the mean work asks for where its fleet is large."""
+    asked = np.zeros(grid.lanes)
+    for pool, ramps in grid.ramps.items():
+        one = grounds.pools[pool]
+        bears = (one.capacity.per_replica.value or 1.0) * grounds.step_seconds
+        asked += one.gpus * float(one.work.mean()) / bears * ramps
+    return asked
+
+
+def _is_better(tried: _Tried, lane: int, other: _Tried, other_lane: int) -> bool:
+    """Whether a lane is cheaper than that of another grid, or as cheap and with less room."""
+    costs, known = tried.gpu_hours[lane], other.gpu_hours[other_lane]
+    if max(costs, known) > AS_CHEAP * min(costs, known):
+        return bool(costs < known)
+    return bool(tried.room[lane] < other.room[other_lane])
+
+
 def _cheapest_of_all(
-    tried: Mapping[float, _Tried], grid: _Grid, asked: float
+    tried: Mapping[float, _Tried], grid: Combinations, asked: float
 ) -> tuple[float, int] | None:
     """Give window and lane of the cheapest that keeps `asked`."""
     found = [
@@ -297,15 +302,17 @@ def _cheapest_of_all(
     return min(found)[1:] if found else None
 
 
-def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
+def _cheapest(tried: _Tried, grid: Combinations, asked: float) -> int | None:
     """Give the cheapest lane that keeps `asked`, and whose neighbours with more room do.
 
     A closed loop answers in jumps: a lane among others that fail keeps it by chance.
     """
     enough = tried.kept >= asked
-    lane_of = {tuple(place): lane for lane, place in enumerate(grid.at.tolist())}
+    lane_of = {tuple(at): lane for lane, at in enumerate(grid.at.tolist()) if at[0] >= 0}
     sound = []
-    for lane in np.flatnonzero(enough).tolist():
+    for lane in [0, *lane_of.values()]:
+        if not enough[lane]:
+            continue
         place = grid.at[lane]
         above = [
             lane_of.get(tuple((place + step).tolist()))
@@ -313,21 +320,25 @@ def _cheapest(tried: _Tried, grid: _Grid, asked: float) -> int | None:
         ]
         if lane == 0 or all(one is None or enough[one] for one in above):
             sound.append(lane)
-    return min(sound, key=lambda lane: tried.gpu_hours[lane]) if sound else None
+    if not sound:
+        return None
+    least = min(tried.gpu_hours[lane] for lane in sound)
+    as_cheap = [lane for lane in sound if tried.gpu_hours[lane] <= AS_CHEAP * least]
+    return min(as_cheap, key=lambda lane: tried.room[lane])
 
 
 def _around(
-    value: float, pool: str, best: int, grid: _Grid, *, tried: _Tried, asked: float
+    value: float, pool: str, grid: Combinations, *, tried: _Tried, asked: float
 ) -> Estimate:
     """Give a pool's ramp factor between the least that keep `asked` in 97.5 and 2.5 % of draws.
 
-    The other pool's stays at that of lane `best`.
+    The other pool's and the floors stay. Where none of those scanned keeps it so surely the
+    interval ends at the largest.
     """
-    position = list(grid.steps).index(pool)
-    same = np.delete(grid.at, position, axis=1) == np.delete(grid.at[best], position)
-    lanes = np.flatnonzero(same.all(axis=1) & (grid.at[:, position] >= 0))
+    lanes = grid.scans[pool]
+    ramps = grid.ramps[pool][lanes]
     low, high = (
-        min(grid.ramps[pool][lanes][share >= asked], default=value)
+        min(ramps[share >= asked], default=float(ramps.max()))
         for share in np.quantile(tried.drawn[:, lanes], QUANTILES[::-1], axis=0)
     )
     return Estimate(value, low=min(float(low), value), high=max(float(high), value))

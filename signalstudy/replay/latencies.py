@@ -30,7 +30,8 @@ def share_late(one: ObjectiveGrounds, work_per_replica: Floats, wait: Floats) ->
     The fitted share over the limit at that work per replica; all of them where work waits so long
     that the usual request is over the limit.
     """
-    fitted = np.interp(work_per_replica, one.over_work, one.over_share)
-    limit = one.objective.at_most_seconds
-    is_late = (wait > 0.0) & (typical_latency(one, work_per_replica, wait) > limit)
-    return np.where(is_late, 1.0, fitted)
+    share = np.asarray(np.interp(work_per_replica, one.over_work, one.over_share))
+    waits = np.nonzero(wait > 0.0)
+    seconds = typical_latency(one, work_per_replica[waits], wait[waits])
+    share[waits] = np.where(seconds > one.objective.at_most_seconds, 1.0, share[waits])
+    return share

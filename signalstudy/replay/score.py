@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 from signalstudy.replay.latencies import share_late
 from signalstudy.replay.moments import worst_moments
@@ -124,7 +125,10 @@ def score_all(
 
 
 def late_shares(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -> Floats:
-    """Give the share of each step's requests that miss any objective (lanes, n)."""
+    """Give the share of each step's requests that miss any objective (lanes, n).
+
+    A curve is read at the work per replica over as long as the bins that it was fitted in.
+    """
     late = np.zeros((draws.lanes, grounds.time_seconds.size))
     for one in grounds.objectives:
         path = paths[one.pool]
@@ -132,10 +136,12 @@ def late_shares(grounds: Grounds, draws: Draws, paths: Mapping[str, PoolPath]) -
         # The curve is that of the estimate: a replica that bears less is late at less work.
         drawn = draws.capacity[one.pool][:, None]
         scale = (grounds.pools[one.pool].capacity.per_replica.value or 1.0) / drawn
-        per_replica = np.divide(
-            path.offered / grounds.step_seconds, path.bears,
-            out=np.zeros(path.ready.shape), where=path.ready > 0,
-        )  # fmt: skip
+        steps = max(round(one.over_seconds / grounds.step_seconds), 1)
+        offered, bearing = (
+            uniform_filter1d(values, steps, axis=1, mode="nearest")
+            for values in (path.offered / grounds.step_seconds, path.bears)
+        )
+        per_replica = np.divide(offered, bearing, out=np.zeros(offered.shape), where=bearing > 0)
         per_replica = np.where(path.wait_seconds > 0.0, bears, np.minimum(per_replica, bears))
         late = late + share_late(
             one, per_replica * scale, waited(one.objective.signal, path, paths)

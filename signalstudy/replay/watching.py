@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import maximum_filter1d
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,9 @@ def watched(ready: Floats, lanes: Integers, steps: Integers, keep: int) -> Float
     before = np.arange(1 - keep, 0)
     span = np.concatenate([steps[:, :1] + before, steps], axis=1)
     served = ready[lanes[:, None], np.maximum(span, 0)]
-    return np.asarray(sliding_window_view(served, keep, axis=1).max(axis=2) - served[:, keep - 1 :])
+    # origin: the largest of a step and the keep - 1 before it
+    most = maximum_filter1d(served, keep, axis=1, origin=(keep - 1) // 2, mode="nearest")
+    return np.asarray((most - served)[:, keep - 1 :])
 
 
 def spared_steps(

@@ -11,6 +11,7 @@ import numpy as np
 
 from signalstudy.policy.draft import draft_policy, scale_in_tolerance
 from signalstudy.policy.inputs import PoolInput, ProvisioningInput, StudyFacts, TargetRef
+from signalstudy.policy.targets import divided
 from signalstudy.policy.trail import trail_entry
 from signalstudy.policy.window import SHORTEST_SECONDS
 from signalstudy.scalers.promql import alive, one_value
@@ -25,6 +26,8 @@ from signalstudy.vocabulary.errors import NotEnoughDataError
 from signalstudy.vocabulary.estimate import Estimate
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from signalstudy.config import StudyConfig
@@ -46,10 +49,12 @@ def policy_of(
     telemetry: Telemetry,
     *,
     window_seconds: float = SHORTEST_SECONDS,
+    least_replicas: Mapping[str, int] | None = None,
 ) -> tuple[Policy | None, str]:
     """Draft the policy of a service; where none can be drafted give the sentence that says why.
 
     `window_seconds`: over how long its signal is averaged, where no query of the user's says.
+    `least_replicas`: what a replay found best, by pool, where the user says nothing.
     """
     try:
         policy = draft_policy(
@@ -60,7 +65,7 @@ def policy_of(
             ranking=study.ranking,
             objectives=study.objectives,
             provisioning=_provisioning(study, config),
-            pool_inputs=_pool_inputs(study, config),
+            pool_inputs=_pool_inputs(study, config, least_replicas or {}),
             study=_facts(study, config, telemetry, window_seconds),
             promql=given_queries(study, config, telemetry, window_seconds=window_seconds),
         )
@@ -187,7 +192,9 @@ def _provisioning(study: ServiceStudy, config: StudyConfig) -> ProvisioningInput
     return ProvisioningInput(startup_seconds=startup, gpus_per_replica=gpus)
 
 
-def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInput]:
+def _pool_inputs(
+    study: ServiceStudy, config: StudyConfig, least_replicas: Mapping[str, int]
+) -> dict[str, PoolInput]:
     if study.timeline is None:
         return {}
     inputs = {}
@@ -208,6 +215,7 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
                 api_version=target.api_version,
                 namespace=target.namespace or "",
             ),
+            replayed_min_replicas=least_replicas.get(name),
             observed_min_replicas=low,
             observed_max_replicas=high,
             peak_demand_per_second=peak_per_second(
@@ -215,6 +223,7 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
                 study.timeline.step_seconds,
                 study.threshold.signal if name == study.threshold.pool else "",
             ),
+            peak_replicas_by_work=_peak_by_work(study, name),
             recovery_seconds=estimate_recovery(
                 study.timeline,
                 study.timeline.pools[name],
@@ -223,6 +232,15 @@ def _pool_inputs(study: ServiceStudy, config: StudyConfig) -> dict[str, PoolInpu
             rhythm=_rhythm(study.timeline, study.timeline.pools[name], config.study.seed),
         )
     return inputs
+
+
+def _peak_by_work(study: ServiceStudy, name: str) -> Estimate | None:
+    """Give the replicas that a pool's peak asks for, by its own work and what a replica bears."""
+    target = study.threshold.pool_targets.get(name)
+    if study.timeline is None or target is None or not target.value:
+        return None
+    peak = peak_per_second(study.timeline.pools[name], study.timeline.step_seconds, "")
+    return None if peak is None else divided(peak, target)
 
 
 def _rhythm(timeline: Timeline, pool: PoolTimeline, seed: int) -> Rhythm | None:

@@ -41,7 +41,14 @@ def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) 
         tuned = tune_headrooms(
             drafted,
             tolerances=tolerances,
-            users_maximum={str(n) for n, pool in config.policy.pools.items() if pool.max_replicas},
+            users_minimum={
+                str(name)
+                for name, pool in config.policy.pools.items()
+                if pool.min_replicas is not None
+            },
+            users_maximum={
+                str(name) for name, pool in config.policy.pools.items() if pool.max_replicas
+            },
             seed=config.study.seed,
         )
     except (NotEnoughDataError, ConfigurationError):
@@ -56,7 +63,13 @@ def with_policy(study: ServiceStudy, config: StudyConfig, telemetry: Telemetry) 
     )
     found, pd_ratio = _told_apart(study.pd_ratio, pd_ratio, threshold)
     moved = replace(study, threshold=threshold, pd_ratio=pd_ratio)
-    policy, note = policy_of(moved, config, telemetry, window_seconds=tuned.window_seconds)
+    policy, note = policy_of(
+        moved,
+        config,
+        telemetry,
+        window_seconds=tuned.window_seconds,
+        least_replicas=tuned.least_replicas,
+    )
     return replace(moved, pd_ratio=found, policy=policy, policy_note=note)
 
 

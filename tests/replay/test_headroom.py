@@ -131,3 +131,30 @@ def test_a_study_that_cannot_be_replayed_says_why():
     unknown = planted.unified(planted.day(4000.0), per_replica=unidentified("Too little work."))
     with pytest.raises(NotEnoughDataError, match="Too little work"):
         tune_headrooms(service.but(threshold=unknown.threshold))
+
+
+def small_and_large() -> np.ndarray:
+    """Give a night whose only replica is hit by jumps to double, and a steady, large day."""
+    night = np.full(240, 700.0)
+    night[100:112] *= 1.9
+    return np.concatenate([np.tile(night, 12), np.full(240 * 12, 7000.0)])
+
+
+def test_a_second_replica_at_night_is_cheaper_than_room_at_all_hours():
+    service = unified(small_and_large(), 1.6)
+    tuned = tune_headrooms(service)
+    assert tuned.least_replicas == {"unified": 2}
+    assert tuned.headrooms["unified"].value < 1.2
+    alone = tune_headrooms(service, users_minimum={"unified"})
+    assert alone.least_replicas == {}
+    assert cost(tuned) < cost(alone)
+
+
+def test_a_fleet_that_is_never_small_keeps_its_floor():
+    assert tune_headrooms(unified(planted.day(6000.0, 0.3), 1.6)).least_replicas == {}
+
+
+def test_the_interval_says_how_far_the_ramp_factor_could_be_off():
+    ramp = tune_headrooms(unified(jumps(1.6), 1.0)).headrooms["unified"]
+    assert ramp.low <= ramp.value <= ramp.high
+    assert ramp.high > ramp.low

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 HINDSIGHT = ("fixed-peak", "clairvoyant")
-FIRST_FILL = 0.75
+FIRST_FILL = 1.0
 SMOOTHED_SECONDS = 60.0
 MOST_TRIED = 12
+HOPED, LEAST_MISSED = 1.2, 1e-6
+"""Combinations are run where pools alone miss at most so many times what may be missed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,13 @@ class Search:
         return tuple(choice[pool] for pool in self.options)
 
     def run(self) -> dict[str, int]:
-        """Find what each pool needs beside generous others, then try combinations by cost."""
+        """Find what each pool needs beside generous others, then try combinations by cost.
+
+        What pools miss about adds up: combinations for which that is clearly too much are not run.
+        """
         generous = {pool: len(options) - 1 for pool, options in self.options.items()}
+        if self.attained([generous])[0] < self.wanted:
+            return self.best()
         least = self._alone(generous)
         combined = sorted(
             itertools.product(*(range(least[pool], generous[pool] + 1) for pool in self.options)),
@@ -82,7 +89,14 @@ class Search:
                 self.options[pool][i].gpu_seconds for pool, i in zip(self.options, at, strict=True)
             ),
         )
-        for at in combined[:MOST_TRIED]:
+        missed = self._missed_alone(generous)
+        promising = [
+            at
+            for at in combined
+            if sum(missed[pool][i] for pool, i in zip(self.options, at, strict=True))
+            <= HOPED * (1.0 - self.wanted)
+        ]
+        for at in promising[:MOST_TRIED]:
             choice = dict(zip(self.options, at, strict=True))
             if self.attained([choice])[0] >= self.wanted:
                 break
@@ -96,6 +110,24 @@ class Search:
         else:
             key = max(self.known, key=lambda one: self.known[one][0])
         return dict(zip(self.options, key, strict=True))
+
+    def _missed_alone(self, generous: Mapping[str, int]) -> dict[str, Floats]:
+        """Give what each option of a pool misses beside generous others, by what was run.
+
+        Between options that were run its logarithm is straight.
+        """
+        missed = {}
+        for axis, pool in enumerate(self.options):
+            others = [at for other, at in generous.items() if other != pool]
+            seen = sorted(
+                (key[axis], max(1.0 - share, LEAST_MISSED))
+                for key, (share, _) in self.known.items()
+                if [*key[:axis], *key[axis + 1 :]] == others
+            )
+            at, shares = zip(*seen, strict=True)
+            every = np.arange(len(self.options[pool]))
+            missed[pool] = np.exp(np.interp(every, at, np.log(shares)))
+        return missed
 
     def _alone(self, generous: Mapping[str, int]) -> dict[str, int]:
         """Find each pool's cheapest option that is enough beside generous others.
@@ -204,7 +236,7 @@ def _first_guess(
     *,
     is_fixed: bool,
 ) -> dict[str, int]:
-    """Say where a search begins: at c = 0.75, or the fleet that holds the peak at it."""
+    """Say where a search begins: at c = 1, or the fleet that holds the peak at it."""
     if not is_fixed:
         at = sorted(FILLS, reverse=True).index(FIRST_FILL)
         return dict.fromkeys(options, at)

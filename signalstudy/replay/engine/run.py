@@ -36,6 +36,11 @@ TICK_SECONDS = 2.0
 requests about 95 s of a processor."""
 GRACE_SECONDS = 1800.0
 """How long after the span requests may still finish; those that have not by then never do."""
+LARGEST_SHARE_EVICTED = 0.25
+"""Where no request needs more of a replica's KV cache, the engine schedules as vLLM does and evicts
+the youngest when the cache is full. A few large ones can then evict each other for ever, which the
+engine notices and breaks off; beyond this share a request is admitted only where all of it fits, as
+TensorRT-LLM does (GUARANTEED_NO_EVICT)."""
 REPORT = {
     "arrived_ms": "arrival_time_ms",
     "prompt_tokens": "input_length",
@@ -75,7 +80,10 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything a run's process is told. `make`: gives the controller, None to follow `plan`."""
+    """Everything a run's process is told.
+
+    `make`: gives the controller, None to follow `plan`. `evicts`: see LARGEST_SHARE_EVICTED.
+    """
 
     name: str
     trace: Path
@@ -88,6 +96,7 @@ class Job:
     plan: Plan | None
     view: View
     offered: Offered
+    evicts: bool = True
     telemetry_seconds: float | None = None
 
 
@@ -105,6 +114,7 @@ def job_of(
         for values in (trace.prompt_tokens, reusable_tokens(trace))
     ]
     span = float(np.ceil(trace.seconds + 1e-3))
+    largest = float((trace.prompt_tokens + trace.output_tokens).max())
     return Job(
         name="",
         trace=path,
@@ -117,6 +127,7 @@ def job_of(
         plan=Plan(np.zeros(0), {}),
         view=view,
         offered=Offered(at, trace.output_tokens.astype(float), *cumulated),
+        evicts=largest <= LARGEST_SHARE_EVICTED * fleet.profile.kv_capacity_tokens,
         telemetry_seconds=telemetry_seconds,
     )
 
@@ -283,24 +294,27 @@ def _workers(job: Job, npz: Path) -> dict[str, Any]:
     fleet = job.fleet
     if "prefill" not in fleet.sides.values():
         [pool] = fleet.sides
-        return {"extra_engine_args": _arguments(fleet, pool, "aggregated", npz),
+        return {"extra_engine_args": _arguments(job, pool, "aggregated", npz),
                 "num_workers": fleet.start[pool]}  # fmt: skip
     return {
-        "prefill_engine_args": _arguments(fleet, "prefill", "prefill", npz),
-        "decode_engine_args": _arguments(fleet, "decode", "decode", npz),
+        "prefill_engine_args": _arguments(job, "prefill", "prefill", npz),
+        "decode_engine_args": _arguments(job, "decode", "decode", npz),
         "num_prefill_workers": fleet.start["prefill"],
         "num_decode_workers": fleet.start["decode"],
     }
 
 
-def _arguments(fleet: Fleet, pool: str, worker_type: str, npz: Path) -> Any:
+def _arguments(job: Job, pool: str, worker_type: str, npz: Path) -> Any:
     from dynamo._core import _normalize_mocker_config  # noqa: PLC0415 - an optional extra
 
+    fleet = job.fleet
     timing = {"type": "external", "provider": "dynamo_profile", "config": {"path": str(npz)}}
+    backend = {} if job.evicts else {"backend": "trtllm"}
     return _normalize_mocker_config(
         {
             "engine": fleet.profile.arguments()
-            | {"worker_type": worker_type, "timing_model": timing},
+            | {"worker_type": worker_type, "timing_model": timing}
+            | backend,
             "startup_time": float(fleet.startup_seconds),
             "tensor_parallel_size": max(round(fleet.gpus[pool]), 1),
         }

@@ -34,6 +34,10 @@ TUNED_SECONDS = 7200.0
 START_SECONDS = 600.0
 START_FILL = 0.75
 """Every fleet starts so full with the work of the first ten minutes."""
+ADMITS_WHOLE = (
+    "Some requests fill more than a quarter of a replica's KV cache: the engine admits a request "
+    "only where all of it fits."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +91,28 @@ def setting_of(
     """Lay down what a replay in the engine stands on; the arguments are `replay_in_engine`'s."""
     grounds = lay_grounds(on, startup_seconds=startup_seconds, gpus_per_replica=gpus_per_replica)
     sides = _sides(grounds)
-    whole = _trace(trace, grounds, seed).scaled(scale, seed)
-    replayed, before = whole.between(*span), _before(whole, span)
     timing = _profile(profile, grounds)
+    whole = _trace(trace, grounds, seed).scaled(scale, seed).fitting(timing.kv_capacity_tokens)
+    replayed, before = whole.between(*span), _before(whole, span)
     drawn = draw(grounds, 0, seed)
     gpus = {pool: grounds.pools[pool].gpus for pool in sides}
     startup = float(drawn.startup_seconds[0])
     fleet = Fleet(sides, dict.fromkeys(sides, 1), startup, gpus, timing)
     view = view_of(grounds, seed)
     bears = {pool: float(drawn.capacity[pool][0]) for pool in sides}
+    template = _started(job_of(replayed, folder / "trace.jsonl", fleet, view), grounds, bears)
+    scheduled = "" if template.evicts else ADMITS_WHOLE
     return Setting(
         grounds=grounds,
         drawn=drawn,
-        template=_started(job_of(replayed, folder / "trace.jsonl", fleet, view), grounds, bears),
+        template=template,
         training=_started(job_of(before, folder / "training.jsonl", fleet, view), grounds, bears),
         folder=folder,
         asked=grounds.asked_attainment if attainment is None else attainment,
         at_once=usual_jobs() if jobs is None else jobs,
-        notes=(*grounds.notes, *replayed.notes, f"Timing: {timing.source}."),
+        notes=tuple(
+            filter(None, (*grounds.notes, *replayed.notes, f"Timing: {timing.source}.", scheduled))
+        ),
         progress=progress,
     )
 

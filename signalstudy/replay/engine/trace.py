@@ -115,6 +115,27 @@ class Trace:
         note = f"{factor:g} times the requests of {self.name}."
         return replace(found, blocks=blocks, notes=(*self.notes, note))
 
+    def fitting(self, kv_tokens: float) -> Trace:
+        """Leave out what no replica can hold: prompt and output of more than `kv_tokens` tokens.
+
+        A server refuses such a request when it arrives; the engine would try for ever.
+        """
+        rows = np.flatnonzero(self.prompt_tokens + self.output_tokens <= kv_tokens)
+        if rows.size == self.requests:
+            return self
+        if rows.size < 2:
+            raise ConfigurationError(
+                f"{self.name}: a replica's KV cache holds {kv_tokens:,.0f} tokens, and "
+                f"{self.requests - rows.size:,} of {self.requests:,} requests need more. Give a "
+                "profile of a larger replica."
+            )
+        note = (
+            f"{self.requests - rows.size:,} of {self.requests:,} requests need more than the "
+            f"{kv_tokens:,.0f} tokens of a replica's KV cache; they are left out, as a server "
+            "would refuse them."
+        )
+        return replace(self.take(rows), notes=(*self.notes, note))
+
     def write(self, path: Path) -> None:
         """Write the requests in Mooncake form, as the engine reads them."""
         arrived_ms = np.round(1000.0 * self.arrived_seconds, 3).tolist()

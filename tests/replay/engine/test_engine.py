@@ -13,7 +13,10 @@ from signalstudy.replay.engine import replay as engine_replay
 from signalstudy.replay.engine import setting
 from signalstudy.replay.engine.processes import run_all
 from signalstudy.replay.engine.replay import check_files, need_engine, replay_in_engine
+from signalstudy.replay.engine.run import Fleet, job_of
 from signalstudy.replay.engine.run import run as run_one
+from signalstudy.replay.engine.sight import View
+from signalstudy.replay.engine.trace import with_shared_prefix
 from signalstudy.replay.recorded import replay_policy
 from signalstudy.vocabulary.errors import ConfigurationError, SignalStudyError
 from tests.replay import planted
@@ -282,3 +285,43 @@ def test_wrong_files_are_found_out_before_anything_is_studied(tmp_path):
     with pytest.raises(SignalStudyError, match=r"p\.npz: this is no NPZ"):
         check_files(None, tmp_path / "p.npz")
     check_files(None, "aiconfigurator:model@gpu")
+
+
+def test_requests_that_nearly_fill_the_cache_do_not_stop_the_engine(tmp_path):
+    # Two that fill it to the last block evict each other for ever where eviction is allowed.
+    size = 8
+    large = with_shared_prefix(
+        "large",
+        planted.START,
+        arrived_seconds=0.5 * np.arange(size),
+        prompt_tokens=np.full(size, 25_600),
+        output_tokens=np.full(size, 500),
+        cached_tokens=None,
+    )
+    sides = {"prefill": "prefill", "decode": "decode"}
+    fleet = Fleet(sides, dict.fromkeys(sides, 1), 60.0, GPUS, simulated.profile())
+    view = View(10.0, {}, {}, {}, {}, 0)
+    job = job_of(large, tmp_path / "large.jsonl", fleet, view)
+    assert not job.evicts
+    ran = run_one(job, tmp_path)
+    assert np.isfinite(ran.requests["e2e_ms"]).sum() == size
+    with pytest.raises(Exception, match="zero-duration"):
+        run_one(replace(job, evicts=True), tmp_path)
+    small = job_of(simulated.trace(np.full(2, 0.5)), tmp_path / "small.jsonl", fleet, view)
+    assert small.evicts
+
+
+def test_what_does_not_fit_into_a_replica_is_left_out_of_every_run():
+    trace = simulated.trace(np.full(30, 0.3))
+    tokens = trace.output_tokens.copy()
+    tokens[5] = 60_000
+    replay = replay_in_engine(
+        [("fixed", fixed(3))],
+        simulated.service(),
+        trace=replace(trace, output_tokens=tokens),
+        profile=simulated.profile(),
+        gpus_per_replica=GPUS,
+    )
+    assert replay.requests == trace.requests - 1
+    assert replay.runs[0].slo_attainment_ratio.value == 1.0
+    assert any(note.startswith("1 of ") and "left out" in note for note in replay.notes)

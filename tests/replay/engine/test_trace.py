@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -153,3 +154,19 @@ def test_scaling_keeps_the_rhythm_and_the_mix(factor):
 def test_no_scale_at_or_below_nothing():
     with pytest.raises(ConfigurationError, match="--scale 0"):
         simulated.trace(np.full(3, 1.0)).scaled(0.0, seed=0)
+
+
+def test_what_no_replica_can_hold_is_left_out_and_said():
+    trace = simulated.trace(np.full(3, 0.5))
+    long = np.arange(trace.requests) % 7 == 0
+    trace = replace(trace, output_tokens=np.where(long, 90_000, trace.output_tokens))
+    kept = trace.fitting(50_000.0)
+    assert kept.requests == int((~long).sum())
+    assert kept.arrived_seconds.tolist() == trace.arrived_seconds[~long].tolist()
+    assert np.diff(kept.first_block).tolist() == np.diff(trace.first_block)[~long].tolist()
+    [said] = [note for note in kept.notes if "left out" in note]
+    assert f"{int(long.sum()):,} of {trace.requests:,} requests" in said
+    assert "50,000 tokens" in said
+    assert kept.fitting(50_000.0) is kept
+    with pytest.raises(ConfigurationError, match=r"a replica's KV cache holds 10 tokens"):
+        trace.fitting(10.0)
