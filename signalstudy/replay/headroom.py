@@ -128,7 +128,7 @@ def tune_headrooms(
     best = _cheapest_of_all(tried, grid, asked)
     window, lane = best or (drafted, None)
     floors = with_floors(grid, lane, users_minimum)
-    if floors is not None and tried[window].smallest[lane or 0] < SPARE_REPLICAS:
+    if floors is not None and tried[window].smallest.min() < SPARE_REPLICAS:
         beside = replayed(window, floors)
         found = _cheapest(beside, floors, asked)
         if found is not None and (lane is None or _is_better(beside, found, tried[window], lane)):

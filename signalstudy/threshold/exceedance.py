@@ -274,7 +274,8 @@ def _joined_with_law(
     if not np.isfinite(law[0]):
         return estimate
     largest = float(bins.work[-1])
-    value = math.sqrt(value * min(float(law[0]), largest))
+    if estimate.status == "ok":
+        value = math.sqrt(value * min(float(law[0]), largest))
     safe = min(float(np.quantile(known, safe_quantile(blocks.bound_count))), largest)
     if role == "production":
         low = max(low, MOST_PULL * safe)

@@ -77,6 +77,29 @@ def test_without_any_maximum_the_peak_decides(disaggregated):
     assert (pools["decode"]["maxReplicas"], pools["prefill"]["maxReplicas"]) == (21, 29)
 
 
+def test_a_signal_that_does_not_add_up_is_sized_by_the_pools_own_work(unified):
+    pool = replace(unified.pool_inputs["unified"], peak_replicas_by_work=Estimate(9.2))
+    policy = unified.but(pool_inputs={"unified": pool}).draft()
+    assert policy.document["spec"]["pools"]["unified"]["maxReplicas"] == 14  # half as much again
+    pools = unified.draft().document["spec"]["pools"]
+    assert pools["unified"]["maxReplicas"] == 8  # else twice the largest fleet seen
+
+
+def test_a_floor_that_a_replay_found_is_said_and_gives_way_to_the_users(disaggregated):
+    inputs = {
+        name: replace(pool, replayed_min_replicas=3)
+        for name, pool in disaggregated.pool_inputs.items()
+    }
+    policy = disaggregated.but(pool_inputs=inputs).draft()
+    spec = policy.document["spec"]
+    assert [spec["pools"][pool]["minReplicas"] for pool in ("decode", "prefill")] == [2, 3]
+    assert any(note.startswith("prefill: minReplicas 3 costs less") for note in policy.notes)
+    assert not any("decode: minReplicas" in note for note in policy.notes)
+    methods = {entry["number"]: entry["method"] for entry in spec["evidence"]}
+    assert methods["pools.prefill.minReplicas"].startswith("cheaper, replayed")
+    assert methods["pools.decode.minReplicas"].startswith("study.toml")
+
+
 def test_cooldowns_follow_their_formula(disaggregated):
     decode = disaggregated.draft().document["spec"]["pools"]["decode"]
     # 120 s start-up + 28 s until the lag's upper bound + half a minute's window, in whole tens

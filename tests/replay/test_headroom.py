@@ -134,10 +134,11 @@ def test_a_study_that_cannot_be_replayed_says_why():
 
 
 def small_and_large() -> np.ndarray:
-    """Give a night whose only replica is hit by jumps to double, and a steady, large day."""
+    """Give a night whose only replica is hit by jumps, and a large day that comes slowly."""
     night = np.full(240, 700.0)
-    night[100:112] *= 1.9
-    return np.concatenate([np.tile(night, 12), np.full(240 * 12, 7000.0)])
+    night[100:112] *= 2.2
+    rise = np.linspace(700.0, 6000.0, 240 * 4)
+    return np.concatenate([np.tile(night, 12), rise, np.full(240 * 4, 6000.0), rise[::-1]])
 
 
 def test_a_second_replica_at_night_is_cheaper_than_room_at_all_hours():
@@ -158,3 +159,18 @@ def test_the_interval_says_how_far_the_ramp_factor_could_be_off():
     ramp = tune_headrooms(unified(jumps(1.6), 1.0)).headrooms["unified"]
     assert ramp.low <= ramp.value <= ramp.high
     assert ramp.high > ramp.low
+
+
+def test_hours_that_were_served_too_little_count_where_demand_was_counted_outside():
+    # A fleet of four was short in the jumps: what it served says nothing of what was offered.
+    offered = jumps(1.6)
+    served = np.minimum(offered, 4000.0)
+    ramps = {}
+    for source in ("requests", "engine_arrivals"):
+        service = unified(offered, 1.0)
+        pool = planted.pool("unified", offered, 4.0, served=served, source=source)
+        timeline = planted.timeline({"unified": pool}, (planted.TTFT,))
+        found = tune_headrooms(service.but(timeline=timeline)).headrooms
+        ramps[source] = found["unified"].value if found else 1.0
+    assert ramps["requests"] > 1.3
+    assert ramps["engine_arrivals"] < 1.25

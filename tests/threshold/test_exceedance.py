@@ -65,6 +65,24 @@ def test_a_pressure_test_with_steps_on_both_sides_is_ok():
     assert estimate.high >= 700.0
 
 
+def test_a_bin_that_was_hardly_visited_does_not_halve_the_bound_of_production():
+    # Work 300 was seen in one block of ten minutes of 40, and had a breach too many there.
+    rng = np.random.default_rng(4)
+    work = np.repeat([100.0, 200.0, 300.0, 600.0, 700.0, 800.0], [200, 280, 20, 200, 60, 40])
+    share = np.repeat([0.0, 0.0, 0.06, 0.01, 0.03, 0.2], [200, 280, 20, 200, 60, 40])
+    order = np.argsort(rng.permutation(40), kind="stable")
+    rows = np.arange(work.size).reshape(40, 20)[order].ravel()
+    observed = np.full(work.size, 40.0)
+    over = np.round(share[rows] * observed)
+    time = 30.0 * np.arange(1, work.size + 1)
+    counts = WorkCounts(time, 30.0, work[rows], observed, over, over)
+    estimate = fit(counts)
+    # The isotonic bound alone is 200: whoever draws that block often finds the knee there.
+    assert estimate.value >= 600.0
+    assert 500.0 < estimate.low < 750.0
+    assert "straight log-odds" in estimate.method
+
+
 def test_a_single_step_beyond_is_no_knee_in_production():
     counts = steps([0.0] * 40 + [0.9], rows=20)
     estimate = fit(counts)
