@@ -83,9 +83,12 @@ def lint(
 
 def _is_known(document: object) -> bool:
     """Say whether an object is of a kind that is checked; Knative has a PodAutoscaler as well."""
-    if not isinstance(document, dict) or document.get("kind") not in KINDS:
+    if not isinstance(document, dict):
         return False
-    return document["kind"] != "PodAutoscaler" or "aibrix" in str(document.get("apiVersion"))
+    kind = document.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        return False
+    return kind != "PodAutoscaler" or "aibrix" in str(document.get("apiVersion"))
 
 
 def _fights(fleets: list[Sized]) -> Iterator[Finding]:

@@ -186,8 +186,9 @@ def test_scaling_work_scales_the_capacity(factor):
     counts = steps([0, 0, 0, 0, 0.02, 0.3, 0.9, 1, 1, 1])
     scaled = replace(counts, work_per_replica=counts.work_per_replica * factor)
     one, other = fit(counts, role="pressure-test"), fit(scaled, role="pressure-test")
-    assert other.value == pytest.approx(one.value * factor)
-    assert other.low == pytest.approx(one.low * factor)
+    # Newton's steps end at a millionth.
+    assert other.value == pytest.approx(one.value * factor, rel=1e-4)
+    assert other.low == pytest.approx(one.low * factor, rel=1e-4)
 
 
 def test_the_curve_holds_its_fit_between_its_bounds(planted):
