@@ -289,17 +289,19 @@ def test_wrong_files_are_found_out_before_anything_is_studied(tmp_path):
 
 def test_requests_that_nearly_fill_the_cache_do_not_stop_the_engine(tmp_path):
     # Two that fill it to the last block evict each other for ever where eviction is allowed.
-    size = 8
+    size = 6
     large = with_shared_prefix(
         "large",
         planted.START,
         arrived_seconds=0.5 * np.arange(size),
-        prompt_tokens=np.full(size, 25_600),
-        output_tokens=np.full(size, 500),
+        prompt_tokens=np.full(size, 16_000),
+        output_tokens=np.full(size, 2_000),
         cached_tokens=None,
     )
     sides = {"prefill": "prefill", "decode": "decode"}
-    fleet = Fleet(sides, dict.fromkeys(sides, 1), 60.0, GPUS, simulated.profile())
+    profile = simulated.profile()
+    profile = replace(profile, engine=profile.engine | {"num_gpu_blocks": 500})
+    fleet = Fleet(sides, dict.fromkeys(sides, 1), 60.0, GPUS, profile)
     view = View(10.0, {}, {}, {}, {}, 0)
     job = job_of(large, tmp_path / "large.jsonl", fleet, view)
     assert not job.evicts
