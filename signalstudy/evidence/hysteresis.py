@@ -28,9 +28,10 @@ TREND_SHARE = 1.0 / 24.0
 LEAST_SIDE = 0.1
 RESOLUTION = 0.002
 """Half width that the interval has at least."""
-UNALIGNED = 0.125
-"""Steps that an identified lag errs by in any case, and half a step where none is identified: what
-so much lag would make of a loop is added to the interval by squares, as another floor."""
+UNALIGNED, NO_ONE_LAG = 0.125, 0.5
+"""Steps that an identified lag errs by in any case, and half a step where there is no one lag: none
+is identified, or the response is smeared and slow demand comes later than bursts. What so much lag
+would make of a loop is added to the interval by squares, as another floor."""
 
 
 def hysteresis_ratio(prepared: Prepared) -> Estimate:
@@ -72,7 +73,8 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
     by_a_step = (moved[1] - moved[0]) / abs(high - low)
     late = prepared.unaligned_steps
     made = (late or 0.0) * by_a_step
-    resolution = by_a_step * (0.5 if late is None else UNALIGNED)
+    has_one_lag = late is not None and not prepared.lag_search.is_smeared
+    resolution = by_a_step * (UNALIGNED if has_one_lag else NO_ONE_LAG)
     value = _loop(sums.sum(axis=0)[None])[0] / abs(high - low) - made
     return bootstrapped(
         float(value),

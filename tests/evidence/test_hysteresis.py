@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from signalstudy.evidence.hysteresis import hysteresis_ratio
 from signalstudy.vocabulary.errors import NotEnoughDataError
@@ -41,3 +42,13 @@ def test_a_lag_between_two_steps_is_no_loop_and_costs_little(late):
     assert estimate.low <= 0.0 <= estimate.high
     assert abs(estimate.value) < 0.002
     assert estimate.high - estimate.low < 0.012
+
+
+def test_a_smeared_answer_is_no_loop():
+    keep = np.exp(-1.0 / 3.0)
+    smeared = lfilter([1.0 - keep], [1.0, -keep], DEMAND)
+    noise = 10.0 * autoregression(np.random.default_rng(3), DEMAND.size, 6.0, 1.0)
+    ready = prepared(smeared + noise, DEMAND)
+    assert ready.lag_search.is_smeared
+    estimate = hysteresis_ratio(ready)
+    assert estimate.low <= 0.0 <= estimate.high
