@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from signalstudy.evidence.blocks import bootstrapped
+from signalstudy.evidence.lag import RESOLUTION_SHARE
 from signalstudy.evidence.series import (
     demand_must_vary,
     moving_mean,
@@ -28,10 +29,10 @@ TREND_SHARE = 1.0 / 24.0
 LEAST_SIDE = 0.1
 RESOLUTION = 0.002
 """Half width that the interval has at least."""
-UNALIGNED, NO_ONE_LAG = 0.125, 0.5
-"""Steps that an identified lag errs by in any case, and half a step where there is no one lag: none
-is identified, or the response is smeared and slow demand comes later than bursts. What so much lag
-would make of a loop is added to the interval by squares, as another floor."""
+NO_ONE_LAG = 0.5
+"""Steps that an alignment is off by where there is no one lag."""
+EARLIER_SHARE = 1.0 / 3.0
+"""Of a time constant: bursts tell the lag, and slow demand is later by up to so much more."""
 
 
 def hysteresis_ratio(prepared: Prepared) -> Estimate:
@@ -73,8 +74,7 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
     by_a_step = (moved[1] - moved[0]) / abs(high - low)
     late = prepared.unaligned_steps
     made = (late or 0.0) * by_a_step
-    has_one_lag = late is not None and not prepared.lag_search.is_smeared
-    resolution = by_a_step * (UNALIGNED if has_one_lag else NO_ONE_LAG)
+    resolution = by_a_step * _steps_unsure(prepared)
     value = _loop(sums.sum(axis=0)[None])[0] / abs(high - low) - made
     return bootstrapped(
         float(value),
@@ -85,6 +85,18 @@ def hysteresis_ratio(prepared: Prepared) -> Estimate:
         note=f"rising and falling by means of {width * view.step_seconds:g} s, "
         f"{prepared.alignment[1]}",
     )
+
+
+def _steps_unsure(prepared: Prepared) -> float:
+    """Say by how many steps of lag the alignment may be off, which makes a loop of its own."""
+    if prepared.unaligned_steps is None:
+        return NO_ONE_LAG
+    if not prepared.lag_search.is_smeared:
+        return RESOLUTION_SHARE
+    try:
+        return max(NO_ONE_LAG, EARLIER_SHARE * prepared.step_response.smear)
+    except NotEnoughDataError:
+        return NO_ONE_LAG
 
 
 def _trend(demand: Floats, width: int) -> Floats:

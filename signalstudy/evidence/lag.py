@@ -13,8 +13,9 @@ from signalstudy.vocabulary.estimate import Estimate
 if TYPE_CHECKING:
     from signalstudy.evidence.prepared import Prepared
 
-RESOLUTION_SHARE = 1.0 / 8.0
-"""Floor of the interval, in steps: interpolation errs more than resampling shows (methods 2.5)."""
+RESOLUTION_SHARE = 1.0 / 6.0
+"""Floor of the interval, in steps: interpolation errs more than resampling shows (methods 2.5). A
+parabola through the triangle that means of white demand make errs by up to 0.17."""
 
 
 def lag_seconds(prepared: Prepared) -> Estimate:
@@ -22,7 +23,7 @@ def lag_seconds(prepared: Prepared) -> Estimate:
 
     Positive: the signal is later. Peak of the detrended cross-correlation with a parabola, known
     group delays (half the rate window, half the exporter's refresh) taken off. Resampled block
-    cross-covariances give the interval; an eighth of a step, which interpolation errs by, is added
+    cross-covariances give the interval; a sixth of a step, which interpolation errs by, is added
     as an error of its own, by squares (methods 2.1 to 2.5). A smeared response needs no more: its
     peak is as sharp, and what it means is said beside it (benchmarks/calibration).
     """

@@ -42,7 +42,9 @@ def test_intervals_of_a_day_cover_what_was_planted(coverage):
     assert set(of_work) >= {"lag_seconds", "demand_elasticity", "capacity_elasticity"}
     for row in of_work.values():
         assert row.covered_ratio >= LEAST, row
-        assert row.unidentified_ratio <= 0.05, row
+        # A noisy day often cannot tell a long dead time from a slow rise, and says so.
+        is_told_seldom = row.measure in ("dead_time_seconds", "rise_time_seconds")
+        assert row.unidentified_ratio <= (0.25 if is_told_seldom else 0.05), row
 
 
 def test_the_lag_of_a_day_is_found_within_a_fifth_of_a_step(coverage):
