@@ -10,7 +10,8 @@ JSON lines or request logs.
 `--prefill-times 1 --decode-times 1` is the whole H200 pair: some hours a trace. The default is a
 smaller replica, which a trace of a tenth of the requests fills as well; a request may fill a
 quarter of its KV cache, and longer ones are left out. `--quicken 4` lets the same rates pass in a
-quarter of the time: steeper than the trace, and four times as fast to run.
+quarter of the time: steeper than the trace, and four times as fast to run; `--quicken 0.25` lets
+them pass in four times as long, for traces too short to be studied by halves.
 """
 
 from __future__ import annotations
@@ -93,13 +94,18 @@ def main() -> None:
             folder = Path(scratch) if options.out is None else options.out / Path(name).stem
             one = case(name, options.seed)
             replay, said = bench(one, options, folder)
-        print(f"\n### {one.name}\n\n{said}\n\n{table(replay)}\n")
-        print("\n".join(verdicts(replay, is_gated=one.is_gated)))
+        print(f"\n### {one.name}\n\n{said}\n")
+        if replay is not None:
+            print(table(replay) + "\n")
+            print("\n".join(verdicts(replay, is_gated=one.is_gated)))
         print(f"\n{time.perf_counter() - began:.0f} s", flush=True)
 
 
-def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay, str]:
-    """Serve the first part by a fixed fleet, study that, and replay the rest."""
+def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay | None, str]:
+    """Serve the first part by a fixed fleet, study that, and replay the rest; say what was done.
+
+    None where the study supports no policy.
+    """
     profile = replica(options.prefill_times, options.decode_times or small_enough(one.trace))
     one = replace(one, trace=one.trace.fitting(longest_context(profile)))
     limits = {"ttft": ttft_limit(one.trace, profile, options.prefill_times), "tbt": TBT_SECONDS}
@@ -114,7 +120,7 @@ def bench(one: Case, options: argparse.Namespace, folder: Path) -> tuple[Replay,
     }
     service = studied(first, Fleet(SIDES, fleet, STARTUP_SECONDS, GPUS, profile), limits, folder)
     if service.policy is None:
-        raise SystemExit(f"{one.name}: no policy: {service.policy_note}")
+        return None, f"{first.seconds / 3600.0:.2g} h on {fleet}: {service.policy_note}"
     replay = replay_policy(
         service.policy,
         service,

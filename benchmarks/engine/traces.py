@@ -177,9 +177,15 @@ def scale_of(one: Case, able: dict[str, float]) -> float:
 
 
 def quickened(trace: Trace, times: float, seed: int) -> Trace:
-    """Let the same rates pass in a shorter time: fewer requests, rises and falls are steeper."""
+    """Let the same rates pass in a shorter time: fewer requests, rises and falls are steeper.
+
+    Below 1 in a longer time: more requests, rises and falls are gentler.
+    """
     if times == 1.0:
         return trace
+    if times < 1.0:
+        more = trace.scaled(1.0 / times, seed)
+        return more.take(np.arange(more.requests), more.arrived_seconds / times)
     rng = np.random.default_rng([seed, 4])
     rows = np.flatnonzero(rng.random(trace.requests) < 1.0 / times)
     return trace.take(rows, trace.arrived_seconds[rows] / times)

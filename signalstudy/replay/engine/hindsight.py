@@ -36,6 +36,8 @@ HINDSIGHT = ("fixed-peak", "clairvoyant")
 FIRST_FILL = 1.0
 SMOOTHED_SECONDS = 60.0
 MOST_TRIED = 12
+AMPLE = 1.6
+"""How much dearer than the first guess the other pools' options are while one pool is searched."""
 HOPED, LEAST_MISSED = 1.2, 1e-6
 """Combinations are run where pools alone miss at most so many times what may be missed."""
 
@@ -79,7 +81,7 @@ class Search:
 
         What pools miss about adds up: combinations for which that is clearly too much are not run.
         """
-        generous = {pool: len(options) - 1 for pool, options in self.options.items()}
+        generous = self._generous()
         if self.attained([generous])[0] < self.wanted:
             return self.best()
         least = self._alone(generous)
@@ -110,6 +112,23 @@ class Search:
         else:
             key = max(self.known, key=lambda one: self.known[one][0])
         return dict(zip(self.options, key, strict=True))
+
+    def _generous(self) -> dict[str, int]:
+        """Give options that keep `wanted`, if any do: somewhat dearer than the guess, else more so.
+
+        A fleet much too large costs the engine several times the time of one that is full.
+        """
+        most = {pool: len(options) - 1 for pool, options in self.options.items()}
+        times = AMPLE
+        while True:
+            choice = {}
+            for pool, options in self.options.items():
+                enough = times * options[self.first[pool]].gpu_seconds
+                beyond = (at for at in range(most[pool]) if options[at].gpu_seconds >= enough)
+                choice[pool] = next(beyond, most[pool])
+            if self.attained([choice])[0] >= self.wanted or choice == most:
+                return choice
+            times *= AMPLE
 
     def _missed_alone(self, generous: Mapping[str, int]) -> dict[str, Floats]:
         """Give what each option of a pool misses beside generous others, by what was run.
