@@ -130,9 +130,9 @@ def tune_headrooms(
     floors = with_floors(grid, lane, users_minimum)
     if floors is not None and tried[window].smallest.min() < SPARE_REPLICAS:
         beside = replayed(window, floors)
-        found = _cheapest(beside, floors, asked)
-        if found is not None and (lane is None or _is_better(beside, found, tried[window], lane)):
-            best, grid, tried = (window, found), floors, {window: beside}
+        at = _cheapest(beside, floors, asked)
+        if at is not None and (lane is None or _is_better(beside, at, tried[window], lane)):
+            best, grid, tried = (window, at), floors, {window: beside}
     if best is None or tried[window].gpu_hours[best[1]] > first.gpu_hours[0]:
         if first.kept[0] >= named:
             return Tuned({}, drafted)
@@ -144,25 +144,32 @@ def tune_headrooms(
     fine = finer(grid, lane, scanned)
     between = replayed(window, fine)
     found = _cheapest(between, fine, asked) or int(np.flatnonzero(fine.at[:, 0] >= 0)[-1])
+    note = (
+        f"replayed, its policy costs {first.gpu_hours[0]:.4g} GPU-hours and this one "
+        f"{between.gpu_hours[found]:.4g}."
+    )
+    method = (
+        f"of {lanes[0]} combinations replayed the cheapest that keeps {asked:g} of the requests; "
+        f"interval over {between.blocks.counted()}"
+    )
+    days = grounds.time_seconds.size * grounds.step_seconds / 86400.0
     headrooms = {
         pool: replace(
-            _around(float(fine.ramps[pool][found]), pool, fine, tried=between, asked=asked),
-            note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
-            f"{first.gpu_hours[0]:.4g} GPU-hours and this one {between.gpu_hours[found]:.4g}.",
-            effective_observations=between.blocks.count,
-            days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
-            method=f"of {lanes[0]} combinations replayed the cheapest that keeps {asked:g} of the "
-            f"requests; interval over {between.blocks.counted()}",
+            _around(float(ramps[found]), pool, fine, tried=between, asked=asked),
+            note=f"The formula gives {grid.formula[pool]:.3g}; {note}",
+            days=days,
+            method=method,
         )
-        for pool in grid.steps
+        for pool, ramps in fine.ramps.items()
     }
-    drafted_floors = {rule.pool: rule.min_replicas for rule in rules.pools}
-    least = {
-        pool: int(floor[found])
-        for pool, floor in fine.floors.items()
-        if floor[found] != drafted_floors[pool]
-    }
-    return Tuned(headrooms, window, least)
+    return Tuned(headrooms, window, _moved_floors(fine, found, rules))
+
+
+def _moved_floors(grid: Combinations, lane: int, rules: Rules) -> dict[str, int]:
+    """Give the floors of a lane that are not the drafted ones."""
+    drafted = {rule.pool: rule.min_replicas for rule in rules.pools}
+    floors = {pool: int(floor[lane]) for pool, floor in grid.floors.items()}
+    return {pool: floor for pool, floor in floors.items() if floor != drafted[pool]}
 
 
 def _over(rules: Rules, longer_seconds: float, tolerance: float) -> Rules:
@@ -341,4 +348,9 @@ def _around(
         min(ramps[share >= asked], default=float(ramps.max()))
         for share in np.quantile(tried.drawn[:, lanes], QUANTILES[::-1], axis=0)
     )
-    return Estimate(value, low=min(float(low), value), high=max(float(high), value))
+    return Estimate(
+        value,
+        low=min(float(low), value),
+        high=max(float(high), value),
+        effective_observations=tried.blocks.count,
+    )
