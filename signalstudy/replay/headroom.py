@@ -144,21 +144,14 @@ def tune_headrooms(
     fine = finer(grid, lane, scanned)
     between = replayed(window, fine)
     found = _cheapest(between, fine, asked) or int(np.flatnonzero(fine.at[:, 0] >= 0)[-1])
-    note = (
-        f"replayed, its policy costs {first.gpu_hours[0]:.4g} GPU-hours and this one "
-        f"{between.gpu_hours[found]:.4g}."
-    )
-    method = (
-        f"of {lanes[0]} combinations replayed the cheapest that keeps {asked:g} of the requests; "
-        f"interval over {between.blocks.counted()}"
-    )
-    days = grounds.time_seconds.size * grounds.step_seconds / 86400.0
     headrooms = {
         pool: replace(
             _around(float(ramps[found]), pool, fine, tried=between, asked=asked),
-            note=f"The formula gives {grid.formula[pool]:.3g}; {note}",
-            days=days,
-            method=method,
+            note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
+            f"{first.gpu_hours[0]:.4g} GPU-hours and this one {between.gpu_hours[found]:.4g}.",
+            days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
+            method=f"of {lanes[0]} combinations replayed the cheapest that keeps {asked:g} of the "
+            f"requests; interval over {between.blocks.counted()}",
         )
         for pool, ramps in fine.ramps.items()
     }
