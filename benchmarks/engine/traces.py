@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from signalstudy.replay.engine.profile import Profile, read_profile
+from signalstudy.replay.engine.run import LARGEST_SHARE_EVICTED
 from signalstudy.replay.engine.trace import (
     Trace,
     read_trace,
@@ -30,7 +31,6 @@ SERVEGEN_SIGMA = 1.0
 tailed, its table gives means."""
 PEAK_SECONDS = 300.0
 FEWEST_REPLICAS = 8
-CONTEXT_SHARE = 0.25
 DECODE_TIMES, MOST_LEFT_OUT = (10.0, 5.0, 2.0, 1.0), 0.02
 PREFILL_FILL = 0.6
 """How busy prefill may be before requests wait for long (bursts of Poisson arrivals)."""
@@ -125,7 +125,7 @@ def replica(prefill_times: float, decode_times: float) -> Profile:
 
 def longest_context(profile: Profile) -> float:
     """Give the most tokens a request may have: a few long ones would else be a replica's load."""
-    return CONTEXT_SHARE * profile.kv_capacity_tokens
+    return LARGEST_SHARE_EVICTED * profile.kv_capacity_tokens
 
 
 def small_enough(trace: Trace) -> float:

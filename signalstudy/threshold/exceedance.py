@@ -274,8 +274,9 @@ def _joined_with_law(
     if not np.isfinite(law[0]):
         return estimate
     largest = float(bins.work[-1])
+    averaged = "low"
     if estimate.status == "ok":
-        value = math.sqrt(value * min(float(law[0]), largest))
+        value, averaged = math.sqrt(value * min(float(law[0]), largest)), "value and low"
     safe = min(float(np.quantile(known, safe_quantile(blocks.bound_count))), largest)
     if role == "production":
         low = max(low, MOST_PULL * safe)
@@ -287,7 +288,7 @@ def _joined_with_law(
         value=value,
         low=low,
         high=None if estimate.high is None else max(estimate.high, value),
-        method=f"{estimate.method}; value and low averaged with those of straight log-odds",
+        method=f"{estimate.method}; {averaged} averaged with that of straight log-odds",
     )
 
 
