@@ -150,8 +150,8 @@ def tune_headrooms(
             note=f"The formula gives {grid.formula[pool]:.3g}; replayed, its policy costs "
             f"{first.gpu_hours[0]:.4g} GPU-hours and this one {between.gpu_hours[found]:.4g}.",
             days=grounds.time_seconds.size * grounds.step_seconds / 86400.0,
-            method=f"of {lanes[0]} replayed the least room at {AS_CHEAP:g} x the cheapest that keeps "
-            f"{asked:g} of the requests, at most; interval over {between.blocks.counted()}",
+            method=f"of {lanes[0]} replayed the least room at {AS_CHEAP:g} x the least cost that "
+            f"keeps {asked:g} of the requests; interval over {between.blocks.counted()}",
         )
         for pool, ramps in fine.ramps.items()
     }
